@@ -1,0 +1,74 @@
+"""Plain mappings to frozen dataclasses and back, with every mistake named.
+
+Used for whatever a user writes: configurations, studies, protocols. Unknown keys are refused with the
+nearest legal name; types are checked strictly (an integer is accepted where a float is asked for, a
+boolean never stands for a number).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from gansearch.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], data: object, where: str) -> T:
+    """Return the dataclass `cls` built from a mapping.
+
+    Args:
+        cls: a dataclass whose fields are scalars, tuples of scalars, optionals or dataclasses.
+        data: the mapping, as read from YAML or JSON.
+        where: what the mapping is called in messages, such as `base.generator`.
+
+    Raises:
+        ConfigError: when a key is unknown or missing or a value has the wrong type.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where} must be a mapping of names to values, got {_show(data)}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # callers pass dataclasses
+    for key in data:
+        if key not in fields:
+            raise ConfigError(f"{where} has an unknown key '{key}'", hint=nearest(str(key), fields))
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in data:
+            raise ConfigError(f"{where} lacks the key '{name}'")
+    hints = typing.get_type_hints(cls)
+    return cls(**{key: convert(hints[key], value, f"{where}.{key}") for key, value in data.items()})
+
+
+def convert(hint: Any, value: object, where: str) -> Any:
+    """Return `value` as the type `hint` asks for, or raise ConfigError naming `where`."""
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        inner = [h for h in typing.get_args(hint) if h is not type(None)]
+        return None if value is None else convert(inner[0], value, where)
+    if dataclasses.is_dataclass(hint):
+        return build(typing.cast(type, hint), value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} must be a list, got {_show(value)}")
+        item = typing.get_args(hint)[0]
+        return tuple(convert(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is str and isinstance(value, str):
+        return value
+    kind = {float: "a number", int: "an integer", bool: "true or false", str: "text"}[hint]
+    raise ConfigError(f"{where} must be {kind}, got {_show(value)}")
+
+
+def _show(value: object) -> str:
+    """Return a short rendering of a value for a message."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

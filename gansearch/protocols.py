@@ -1,0 +1,118 @@
+"""Score protocols: how samples become a Parzen log-likelihood.
+
+Two scores can be ranked against each other only if they share a protocol; `Protocol.id` is part of every
+row. Three are shipped: `full` (the score of record), `report` (cheap, what searchers and schedulers see)
+and `published-2014` (how the published rows of Table 1 were scored).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from gansearch.errors import ConfigError, nearest
+from gansearch.seeds import digest
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How a set of samples is scored.
+
+    Attributes:
+        name: what people call it.
+        num_samples: generator samples that carry the kernels, 1 or more.
+        sigma_min: smallest bandwidth of the grid, in score-space units, above 0.
+        sigma_max: largest bandwidth of the grid, above `sigma_min`.
+        sigma_points: grid points, equally spaced in log sigma, 2 or more.
+        refine: whether sigma is refined around the grid's best point.
+        valid_subset: which validation images choose sigma and give the validation score: `all`, `first`
+            (the first `valid_count`) or `random` (a fixed random subset of `valid_count`).
+        valid_count: images in the subset; ignored for `all`.
+        space: `unit`, pixels in [0,1].
+        dtype: precision of the distances, `float32` or `float64`; sums are always float64.
+    """
+
+    name: str
+    num_samples: int
+    sigma_min: float = 0.03
+    sigma_max: float = 1.0
+    sigma_points: int = 24
+    refine: bool = True
+    valid_subset: str = "all"
+    valid_count: int = 0
+    space: str = "unit"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.num_samples < 1:
+            raise ConfigError(f"protocol {self.name}: num_samples must be 1 or more, got {self.num_samples}")
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ConfigError(
+                f"protocol {self.name}: 0 < sigma_min < sigma_max must hold, got {self.sigma_min} and {self.sigma_max}"
+            )
+        if self.sigma_points < 2:
+            raise ConfigError(f"protocol {self.name}: sigma_points must be 2 or more, got {self.sigma_points}")
+        for field, legal in (
+            ("valid_subset", ("all", "first", "random")),
+            ("space", ("unit",)),
+            ("dtype", ("float32", "float64")),
+        ):
+            value = getattr(self, field)
+            if value not in legal:
+                raise ConfigError(f"protocol {self.name}: {field} is '{value}'", hint=nearest(str(value), legal))
+        if self.valid_subset != "all" and self.valid_count < 1:
+            raise ConfigError(f"protocol {self.name}: valid_subset '{self.valid_subset}' needs valid_count of 1 or more")
+
+    @property
+    def id(self) -> str:
+        """The name and a digest of everything else: a changed protocol never keeps its id."""
+        content = self.to_dict()
+        del content["name"]
+        return f"{self.name}-{digest(content, 4)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON-able values."""
+        return dataclasses.asdict(self)
+
+    def describe(self) -> str:
+        """Return the protocol in one line, for the foot of a table."""
+        images = {
+            "all": "all validation images",
+            "first": f"the first {self.valid_count:,} validation images",
+            "random": f"a fixed random {self.valid_count:,} validation images",
+        }[self.valid_subset]
+        search = "refined" if self.refine else "not refined"
+        return (
+            f"{self.id}: {self.num_samples:,} samples, sigma of {self.sigma_points} in "
+            f"[{self.sigma_min:g}, {self.sigma_max:g}] ({search}) on {images}"
+        )
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    p.name: p
+    for p in (
+        Protocol(name="full", num_samples=10_000),
+        Protocol(name="report", num_samples=2_000, valid_subset="random", valid_count=1_000),
+        Protocol(
+            name="published-2014",
+            num_samples=10_000,
+            sigma_min=0.1,
+            sigma_max=1.0,
+            sigma_points=10,
+            refine=False,
+            valid_subset="first",
+            valid_count=1_000,
+        ),
+    )
+}
+
+
+def protocol(name: str) -> Protocol:
+    """Return a shipped protocol.
+
+    Raises:
+        ConfigError: when no protocol has that name.
+    """
+    if name not in PROTOCOLS:
+        raise ConfigError(f"no score protocol is called '{name}'", hint=nearest(name, PROTOCOLS))
+    return PROTOCOLS[name]
