@@ -1,0 +1,161 @@
+"""Algorithm 1 of Goodfellow et al. 2014: minibatch stochastic gradient training of adversarial nets.
+
+    for number of training iterations do
+        for k steps do
+            sample m noise samples z and m examples x
+            update D by ascending  mean(log D(x) + log(1 - D(G(z))))              (line 6)
+        sample m noise samples z
+        update G by descending     mean(log(1 - D(G(z))))                         (line 9)
+
+The loop here counts discriminator steps t = 0, 1, ...: each sees m fresh examples, and every k-th is
+followed (`alternating`) or joined (`simultaneous`) by a generator step.
+
+Deviations from the listing, each a field of the configuration: the non-saturating objective (section 3);
+the simultaneous order and the halved loss of the published code; dropout in D, which the listing leaves
+out and section 5 uses.
+
+The three steps below are pure in everything but the parameters they move: a minibatch holds all the
+randomness of a step, rates come as numbers or as one number a trial, and every tensor may carry leading
+axes of trials. Nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+
+from gansearch.config import TrialConfig
+from gansearch.core import losses, networks, updates
+from gansearch.core.networks import Networks, Params
+from gansearch.core.shapes import Bool, Float, Tensor
+from gansearch.core.updates import Rate
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class State:
+    """What training moves.
+
+    Attributes:
+        g: the generator's parameters.
+        d: the discriminator's parameters.
+        g_moments: the update rule's memory for g.
+        d_moments: the update rule's memory for d.
+        alive: False once a loss, gradient or parameter was not finite; the trial is then frozen.
+    """
+
+    g: Params
+    d: Params
+    g_moments: Params
+    d_moments: Params
+    alive: Bool[Tensor, "*trials"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Minibatch:
+    """The randomness of one step.
+
+    Attributes:
+        z: noise samples, [*trials, m, z].
+        masks_fake: D's dropout masks for G(z), one an activation; None for no dropout.
+        x: examples, [*trials, m, d]; None in a step of G alone.
+        masks_real: D's dropout masks for x.
+    """
+
+    z: Tensor
+    masks_fake: list[Tensor] | None
+    x: Tensor | None = None
+    masks_real: list[Tensor] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """How far a step moves.
+
+    Attributes:
+        lr_g: generator's learning rate.
+        lr_d: discriminator's learning rate.
+        momentum: momentum of both; unused by Adam.
+        g_update: number of the generator's next update, from 1.
+        d_update: number of the discriminator's next update, from 1.
+    """
+
+    lr_g: Rate
+    lr_d: Rate
+    momentum: Rate
+    g_update: int
+    d_update: int
+
+
+def discriminator_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, config: TrialConfig) -> Tensor:
+    """Move D once by ascending its stochastic gradient (line 6); return the measures of `MEASURES`."""
+    with torch.no_grad():
+        fake_images = networks.generate(nets, state.g, batch.z)
+    real, fake, loss_d = _play(state, batch, fake_images, nets, config)
+    grads_d = _gradient(loss_d, state.d)
+    _descend(state, "d", grads_d, loss_d, rates, nets, config)
+    return _measure(real, fake, loss_d, losses.generator_loss(fake, config.algorithm.objective))
+
+
+def generator_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, config: TrialConfig) -> None:
+    """Move G once by descending its stochastic gradient (line 9) through the D of this moment."""
+    fake_images = networks.generate(nets, state.g, batch.z)
+    fake = networks.discriminate(nets, state.d, fake_images, batch.masks_fake)
+    loss_g = losses.generator_loss(fake, config.algorithm.objective)
+    _descend(state, "g", _gradient(loss_g, state.g), loss_g, rates, nets, config)
+
+
+def joint_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, config: TrialConfig) -> Tensor:
+    """Move D and G once, both from one forward pass (the published code); return the measures."""
+    fake_images = networks.generate(nets, state.g, batch.z)
+    real, fake, loss_d = _play(state, batch, fake_images, nets, config)
+    loss_g = losses.generator_loss(fake, config.algorithm.objective)
+    grads_d = _gradient(loss_d, state.d, retain_graph=True)
+    grads_g = _gradient(loss_g, state.g)
+    _descend(state, "d", grads_d, loss_d, rates, nets, config)
+    _descend(state, "g", grads_g, loss_g, rates, nets, config)
+    return _measure(real, fake, loss_d, loss_g)
+
+
+def _play(
+    state: State, batch: Minibatch, fake_images: Tensor, nets: Networks, config: TrialConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return D's logits on examples and on samples, and D's scaled loss."""
+    real = networks.discriminate(nets, state.d, batch.x, batch.masks_real)
+    fake = networks.discriminate(nets, state.d, fake_images, batch.masks_fake)
+    return real, fake, config.algorithm.loss_scale * losses.discriminator_loss(real, fake)
+
+
+def _gradient(loss: Tensor, params: Params, *, retain_graph: bool = False) -> Params:
+    # The sum over trials has each trial's own gradient in that trial's parameters.
+    grads = torch.autograd.grad(loss.sum(), list(params.values()), retain_graph=retain_graph)
+    return dict(zip(params, grads, strict=True))
+
+
+@torch.no_grad()
+def _descend(
+    state: State, network: str, grads: Params, loss: Tensor, rates: Rates, nets: Networks, config: TrialConfig
+) -> None:
+    """Move one network against its gradients, or freeze the trial where they are not finite."""
+    state.alive = state.alive & loss.isfinite() & updates.finite(grads, tuple(loss.shape))
+    generator = network == "g"
+    params, moments = (state.g, state.g_moments) if generator else (state.d, state.d_moments)
+    lr = rates.lr_g if generator else rates.lr_d
+    if config.update.rule == "momentum":
+        updates.momentum_update_(params, grads, moments, lr=lr, momentum=rates.momentum, alive=state.alive)
+    else:
+        t = rates.g_update if generator else rates.d_update
+        updates.adam_update_(params, grads, moments, config.adam, lr=lr, t=t, alive=state.alive)
+    networks.clip_columns_(params, (nets.generator if generator else nets.discriminator).max_col_norm)
+
+
+MEASURES = ("loss_d", "loss_g", "game_value", "d_real", "d_fake")
+"""What a discriminator step is measured by: the two losses, the unscaled value of the game V(D, G)
+(equation 1), and the means of D(x) and D(G(z)) under dropout."""
+
+
+@torch.no_grad()
+def _measure(real: Tensor, fake: Tensor, loss_d: Tensor, loss_g: Tensor) -> Float[Tensor, "measures *trials"]:
+    value = -losses.discriminator_loss(real, fake)
+    return torch.stack([loss_d, loss_g, value, real.sigmoid().mean(-1), fake.sigmoid().mean(-1)])
