@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +19,9 @@ from hypothesis import strategies as st
 
 from gansearch import results, schema
 from gansearch.errors import ResultsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(st.characters(exclude_categories=["Cs"])),
@@ -98,10 +100,11 @@ def test_plain_pandas_reads_parts_of_nulls_beside_parts_of_text_and_a_leftover(t
         tmp_path / "trials" / "b.parquet", schema.TRIALS, [_trial(2, error="out of memory", collapsed=True, valid_n=7)]
     )
     (tmp_path / "trials" / ".c.parquet.0123.tmp").write_bytes(b"PAR1 half a file")
-    frame = pd.read_parquet(tmp_path / "trials").set_index("seed")
-    assert frame.index.tolist() == [1, 2]
-    assert pd.isna(frame.loc[1, "error"])
-    assert frame.loc[2, ["error", "collapsed", "valid_n"]].tolist() == ["out of memory", True, 7]
+    frame = pd.read_parquet(tmp_path / "trials")
+    assert frame["seed"].tolist() == [1, 2]
+    assert frame["error"].isna().tolist() == [True, False]
+    last = frame[["error", "collapsed", "valid_n"]].iloc[-1]
+    assert last.tolist() == ["out of memory", True, 7]
     assert results.read(tmp_path, "trials")["seed"].tolist() == [1, 2]
 
 
@@ -168,10 +171,11 @@ def test_changed_bytes_are_found_in_every_place(tmp_path: Path) -> None:
     for place in places:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
-            assert results.read_part(path, schema.TRIALS) == right
-        except ResultsError as error:
-            assert str(path) in error.message
+            now = results.read_part(path, schema.TRIALS)
+        except ResultsError:
             found += 1
+        else:
+            assert now == right
     assert 0 < found < len(places)
 
 
@@ -210,8 +214,8 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         results.read(run, "curves")
     with pytest.raises(ResultsError, match=r"no table is called 'curve' \(hint: did you mean 'curves'"):
         results.read(run, "curve")
-    with pytest.raises(ResultsError, match="no column 'statuss'.*did you mean 'status'"):
-        results.read(run, "trials", columns=["statuss"])
+    with pytest.raises(ResultsError, match=r"no column 'sigmaa' \(hint: did you mean 'sigma'"):
+        results.read(run, "trials", columns=["sigmaa"])
     with pytest.raises(ResultsError, match=r"cannot read .*none\.parquet: No such file"):
         results.read_part(run / "trials" / "none.parquet", schema.TRIALS)
 
@@ -255,7 +259,7 @@ def test_a_reader_beside_a_writer_that_is_then_killed_never_meets_half_a_part(tm
         deadline = time.monotonic() + 60
         while not part.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        seen = set()
+        seen: set[float] = set()
         while len(seen) < 5 and time.monotonic() < deadline:
             values = results.read(tmp_path, "examples")["ll"]
             assert len(values) == 200
