@@ -173,7 +173,7 @@ def _load(path: Path, table: schema.Table, columns: Sequence[str] | None) -> pa.
             _check_schema(path, file.schema_arrow, target)
             data = file.read(columns=wanted.names, use_threads=False)
     except (FileNotFoundError, PermissionError) as error:
-        raise ResultsError(f"cannot read {path}: {error.strerror}") from error
+        raise ResultsError(f"cannot read {path}: {_reason(error)}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedPartError(
             f"{path} is damaged: it was cut short or its bytes changed", hint="--skip-damaged reads the rest"
@@ -246,6 +246,10 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
 def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Put a file in place in one step, so that neither a reader nor a crash ever meets half of it."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
@@ -258,7 +262,7 @@ def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
         temporary.replace(path)
     except OSError as error:
         raise ResultsError(
-            f"cannot write {path}: {error.strerror or error}", hint="check the free space and the permissions there"
+            f"cannot write {path}: {_reason(error)}", hint="check the free space and the permissions there"
         ) from error
     finally:
         with contextlib.suppress(OSError):
