@@ -1,0 +1,271 @@
+"""The data sets: real images as bytes, split into train, valid and test once and for all.
+
+A pixel is a byte; divided by the data set's `levels` it is the value in [0,1] that networks and scores
+see. Nothing here writes into a loaded array, so all trials of a node can share one copy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.dlpack import from_dlpack
+
+from gansearch.core.idx_files import FASHION_MNIST, MNIST, IdxSource, content_digest, read_source
+from gansearch.core.shapes import Float32, Tensor, UInt8
+from gansearch.errors import DataError, nearest
+
+Splits = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo:
+    """What is known of a data set without loading it.
+
+    Attributes:
+        name: its name in `DATASETS`.
+        description: what it is, in one line.
+        shape: channels, height, width of an image.
+        levels: the byte that stands for a pixel value of 1.
+        n_train: images in the training split.
+        n_valid: images in the validation split.
+        n_test: images in the test split.
+        needs_files: whether it is read from the data directory.
+    """
+
+    name: str
+    description: str
+    shape: tuple[int, int, int]
+    levels: int
+    n_train: int
+    n_valid: int
+    n_test: int
+    needs_files: bool
+
+    @property
+    def dim(self) -> int:
+        """Pixel values in an image, d."""
+        return math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """A loaded data set. Its arrays are read-only and C-contiguous.
+
+    Attributes:
+        name: its name in `DATASETS`.
+        shape: channels, height, width of an image.
+        levels: the byte that stands for a pixel value of 1.
+        train: training images, uint8 [n_train, d].
+        valid: validation images, uint8 [n_valid, d].
+        test: test images, uint8 [n_test, d], or None where they must not be read.
+        digests: digest of the shape and bytes of each split: `train`, `valid` and `test`, always all three.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    levels: int
+    train: NDArray[np.uint8]
+    valid: NDArray[np.uint8]
+    test: NDArray[np.uint8] | None
+    digests: Mapping[str, str]
+
+    @property
+    def dim(self) -> int:
+        """Pixel values in an image, d."""
+        return math.prod(self.shape)
+
+    @property
+    def n_train(self) -> int:
+        """Images in the training split."""
+        return len(self.train)
+
+    def without_test(self) -> Dataset:
+        """Return the data set with its test images locked away, as search-stage trials are given it."""
+        return dataclasses.replace(self, test=None)
+
+
+def _digits(_data_dir: Path, _download: bool) -> Splits:
+    """Return scikit-learn's digits, ordered by a hash of their index: no library's shuffle can change it."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        message = "the data set 'digits' comes with scikit-learn, which cannot be imported"
+        raise DataError(message, hint="pip install scikit-learn") from error
+    images = load_digits().data.astype(np.uint8)
+    order = sorted(range(len(images)), key=lambda i: hashlib.blake2b(f"digits/{i}".encode()).digest())
+    rows = images[order]
+    return rows[:1_197], rows[1_197:1_497], rows[1_497:]
+
+
+MIXTURE_MODES = 8
+"""Components of `gaussian_mixture`, equally likely, their means evenly spaced on a circle."""
+MIXTURE_RADIUS = 0.3
+"""Distance of each mean from (.5, .5), in units of pixel value."""
+MIXTURE_SD = 0.02
+"""Standard deviation of each component in each coordinate, in units of pixel value."""
+
+
+def _gaussian_mixture(_data_dir: Path, _download: bool) -> Splits:
+    """Return points of the mixture, drawn from Philox's raw output, which no NumPy release changes."""
+    raw = np.random.Philox(key=2014).random_raw((2_900, 3))
+    angle = 2 * np.pi * (raw[:, 0] % MIXTURE_MODES) / MIXTURE_MODES
+    means = 0.5 + MIXTURE_RADIUS * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    uniform = ((raw[:, 1:] >> 11) + 0.5) / 2**53  # strictly inside (0, 1)
+    normal = np.vectorize(statistics.NormalDist().inv_cdf)(uniform)
+    points = np.rint(255 * (means + MIXTURE_SD * normal)).astype(np.uint8)
+    return points[:2_000], points[2_000:2_500], points[2_500:]
+
+
+def _idx_loader(source: IdxSource) -> Callable[[Path, bool], Splits]:
+    """Return the loader of a data set with MNIST's files, split as in the paper."""
+
+    def read(data_dir: Path, download: bool) -> Splits:
+        train, test = (images.reshape(len(images), -1) for images in read_source(source, data_dir, download=download))
+        return train[:50_000], train[50_000:], test
+
+    return read
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the registry.
+
+    Attributes:
+        info: what is known without loading.
+        read: (data directory, whether downloads are allowed) -> train, valid and test, each uint8 [n, d].
+    """
+
+    info: DatasetInfo
+    read: Callable[[Path, bool], Splits]
+
+
+def _mnist_like(name: str, description: str, source: IdxSource) -> Entry:
+    info = DatasetInfo(
+        name=name,
+        description=description,
+        shape=(1, 28, 28),
+        levels=255,
+        n_train=50_000,
+        n_valid=10_000,
+        n_test=10_000,
+        needs_files=True,
+    )
+    return Entry(info, _idx_loader(source))
+
+
+_ENTRIES = (
+    Entry(
+        DatasetInfo(
+            name="digits",
+            description="1,797 real handwritten digits of 8 x 8 pixels that come with scikit-learn",
+            shape=(1, 8, 8),
+            levels=16,
+            n_train=1_197,
+            n_valid=300,
+            n_test=300,
+            needs_files=False,
+        ),
+        _digits,
+    ),
+    _mnist_like("mnist", "70,000 handwritten digits of 28 x 28 pixels, split as in the paper", MNIST),
+    _mnist_like("fashion_mnist", "70,000 articles of clothing of 28 x 28 pixels, split as MNIST is", FASHION_MNIST),
+    Entry(
+        DatasetInfo(
+            name="gaussian_mixture",
+            description="2,900 points in the plane around eight centres, for tests",
+            shape=(1, 1, 2),
+            levels=255,
+            n_train=2_000,
+            n_valid=500,
+            n_test=400,
+            needs_files=False,
+        ),
+        _gaussian_mixture,
+    ),
+)
+
+DATASETS: Mapping[str, Entry] = {entry.info.name: entry for entry in _ENTRIES}
+"""The data sets by name."""
+
+
+def describe(name: str) -> DatasetInfo:
+    """Return what is known of a data set without loading it.
+
+    Raises:
+        DataError: when there is no data set of that name; the hint offers the nearest.
+    """
+    return _entry(name).info
+
+
+def _entry(name: str) -> Entry:
+    if name not in DATASETS:
+        raise DataError(f"there is no data set '{name}'", hint=nearest(name, DATASETS))
+    return DATASETS[name]
+
+
+def data_directory(option: Path | None) -> Path:
+    """Return where data sets are kept: `option`, else GANSEARCH_DATA, else `~/.cache/gansearch`."""
+    return Path(option or os.environ.get("GANSEARCH_DATA") or "~/.cache/gansearch").expanduser()
+
+
+def load(name: str, *, data_dir: Path | None, download: bool = True) -> Dataset:
+    """Return a data set.
+
+    Args:
+        name: a name in `DATASETS`.
+        data_dir: the data directory; None for the default of `data_directory`.
+        download: whether files that are not there may be downloaded into it.
+
+    Raises:
+        DataError: when there is no such data set, or its files are missing or damaged.
+    """
+    entry = _entry(name)
+    train, valid, test = entry.read(data_directory(data_dir), download)
+    for split in (train, valid, test):
+        split.setflags(write=False)
+    shape = entry.info.shape
+    splits = {"train": train, "valid": valid, "test": test}
+    return Dataset(
+        name=name,
+        shape=shape,
+        levels=entry.info.levels,
+        train=train,
+        valid=valid,
+        test=test,
+        digests={split: content_digest(rows.reshape(-1, *shape)) for split, rows in splits.items()},
+    )
+
+
+def check_fits(data: DatasetInfo | Dataset, batch_size: int) -> None:
+    """Raise DataError when the training split cannot fill one minibatch."""
+    if batch_size > data.n_train:
+        raise DataError(
+            f"the data set '{data.name}' has {data.n_train:,} training images, fewer than a minibatch of "
+            f"{batch_size:,}",
+            hint=f"set algorithm.batch_size to {data.n_train} or less",
+        )
+
+
+def as_tensor(rows: NDArray[np.uint8]) -> UInt8[Tensor, "*shape"]:
+    """Return the bytes as a tensor that shares the array's memory, which may be read-only: do not write into it."""
+    # DLPack, because torch.from_numpy warns of read-only arrays, and these are read-only on purpose.
+    return from_dlpack(rows)
+
+
+def to_unit(pixels: UInt8[Tensor, "*batch d"], levels: int) -> Float32[Tensor, "*batch d"]:
+    """Return bytes as pixel values in [0,1].
+
+    Args:
+        pixels: bytes from 0 to `levels`, uint8 [..., d], on any device.
+        levels: the byte that stands for 1.
+    """
+    return pixels.to(torch.float32) / levels

@@ -1,0 +1,206 @@
+"""Images in MNIST's IDX files: found, downloaded when absent, read, and checked.
+
+An IDX file of images is four bytes (0, 0, 8 for bytes, 3 for the number of dimensions), three
+big-endian 32-bit sizes (images, height, width) and then the pixels. The files are read here, not by
+torchvision, so that compressed ones work too and every fault names its file; torchvision downloads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+import http.client
+import math
+import os
+import socket
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansearch.errors import DataError
+
+_MAGIC = b"\x00\x00\x08\x03"
+_HEADER = 16  # bytes
+_STALLED = 60.0  # seconds without a byte before a download counts as failed
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class IdxFile:
+    """One file of images.
+
+    Attributes:
+        name: the file's name, without `.gz`.
+        shape: images, height, width.
+        digest: `content_digest` of the published file's pixels.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class IdxSource:
+    """A data set that is published as two IDX files.
+
+    Attributes:
+        title: the data set's name in messages.
+        folders: where the files may lie under the data directory, in order; downloads go to the first.
+        loader: the class of `torchvision.datasets` that downloads it.
+        train: the file of training images.
+        test: the file of test images.
+    """
+
+    title: str
+    folders: tuple[str, ...]
+    loader: str
+    train: IdxFile
+    test: IdxFile
+
+
+def _mnist_like(title: str, folders: tuple[str, ...], loader: str, train: str, test: str) -> IdxSource:
+    return IdxSource(
+        title=title,
+        folders=folders,
+        loader=loader,
+        train=IdxFile(name="train-images-idx3-ubyte", shape=(60_000, 28, 28), digest=train),
+        test=IdxFile(name="t10k-images-idx3-ubyte", shape=(10_000, 28, 28), digest=test),
+    )
+
+
+# The first folder of each is torchvision's; Debian's dataset-fashion-mnist fills `fashion-mnist`
+# under /usr/share/datasets. The digests are of the files that torchvision's checksums identify.
+MNIST = _mnist_like("MNIST", ("MNIST/raw", "mnist"), "MNIST", "211859a5954678d9", "2dd89a8678a0e7cd")
+FASHION_MNIST = _mnist_like(
+    "Fashion-MNIST", ("FashionMNIST/raw", "fashion-mnist"), "FashionMNIST", "b3e6affd83c62600", "d1a3454702a7f9f0"
+)
+
+
+def content_digest(array: NDArray[np.uint8]) -> str:
+    """Return 16 hex digits that depend on the array's shape and bytes."""
+    digest = hashlib.blake2b("x".join(map(str, array.shape)).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def read_source(source: IdxSource, data_dir: Path, *, download: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the training and the test images, each uint8 [images, height, width] and read-only.
+
+    Args:
+        source: which data set.
+        data_dir: the data directory.
+        download: whether files that are not there may be downloaded into it.
+
+    Raises:
+        DataError: when the files are missing and cannot be downloaded, or are not the published ones.
+    """
+    paths = _find(source, data_dir)
+    if paths is None and download:
+        _download(source, data_dir)
+        paths = _find(source, data_dir)
+    if paths is None:
+        folders = " or ".join(str(data_dir / folder) for folder in source.folders)
+        raise DataError(
+            f"{source.title} was not found: {source.train.name} and {source.test.name} (or the same with .gz) "
+            f"are not in {folders}",
+            hint=f"name the folder that holds {source.folders[0]} with --data-dir or GANSEARCH_DATA, "
+            "or allow the download",
+        )
+    train, test = paths
+    return read_images(train, source.train), read_images(test, source.test)
+
+
+def read_images(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
+    """Return the images of one file, uint8 [images, height, width] and read-only.
+
+    Raises:
+        DataError: when the file cannot be read or does not hold the expected images; it names the file.
+    """
+    hint = "delete the file and let it be downloaded again, or put an intact copy in its place"
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint=hint) from error
+    if len(content) < _HEADER or not content.startswith(_MAGIC):
+        raise DataError(f"{path} is not an IDX file of images", hint=hint)
+    shape = struct.unpack(">3I", content[len(_MAGIC) : _HEADER])
+    if shape != expected.shape:
+        raise DataError(f"{path} holds {_describe(shape)}, expected {_describe(expected.shape)}", hint=hint)
+    size = _HEADER + math.prod(shape)
+    if len(content) != size:
+        raise DataError(f"{path} has {len(content):,} bytes, expected {size:,}", hint=hint)
+    images = np.frombuffer(content, dtype=np.uint8, offset=_HEADER).reshape(shape)
+    digest = content_digest(images)
+    if digest != expected.digest:
+        raise DataError(f"{path} has the digest {digest}, the published images have {expected.digest}", hint=hint)
+    return images
+
+
+def _describe(shape: tuple[int, ...]) -> str:
+    images, height, width = shape
+    return f"{images:,} images of {height} x {width}"
+
+
+def _find(source: IdxSource, data_dir: Path) -> tuple[Path, Path] | None:
+    """Return the paths of both files in the first folder that holds both, or None."""
+    for folder in source.folders:
+        train, test = (_find_file(data_dir / folder / file.name) for file in (source.train, source.test))
+        if train is not None and test is not None:
+            return train, test
+    return None
+
+
+def _find_file(path: Path) -> Path | None:
+    """Return `path`, or the same with `.gz`, whichever is there; None when neither is."""
+    try:
+        return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+    except OSError as error:
+        raise DataError(f"{path.parent} cannot be searched: {error}", hint="check its permissions") from error
+
+
+def _download(source: IdxSource, data_dir: Path) -> None:
+    """Download the files, checksums verified by torchvision, into the data directory.
+
+    Each process downloads into a folder of its own and moves whole files into place, so several at
+    once, or one that dies, leave nothing half-written.
+    """
+    target = data_dir / source.folders[0]
+    hint = (
+        f"put {source.train.name} and {source.test.name} there by hand, or name another folder with "
+        "--data-dir or GANSEARCH_DATA"
+    )
+    try:
+        from torchvision import datasets
+    except ImportError as error:
+        message = f"{source.title} is not in {target}, and downloading it needs torchvision, which cannot be imported"
+        raise DataError(message, hint=f"pip install torchvision, or {hint}") from error
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch, _stall_limit():
+            getattr(datasets, source.loader)(scratch, train=False, download=True)
+            target.mkdir(parents=True, exist_ok=True)
+            for file in sorted(Path(scratch, source.loader, "raw").glob("*-ubyte")):
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+                file.replace(target / file.name)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{source.title} is not in {target} and was not downloaded: {reason}", hint=hint) from error
+
+
+@contextlib.contextmanager
+def _stall_limit() -> Iterator[None]:
+    """Give new sockets a time-out: a network that drops packets would hold torchvision for minutes."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_STALLED)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
