@@ -1,0 +1,160 @@
+"""The sections of a study file: searcher, scheduler, resources, protocols, confirm, limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+from gansearch.errors import ConfigError, nearest
+from gansearch.protocols import PROTOCOLS, Protocol
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
+_SECONDS = (86_400, 3_600, 60, 1)
+
+
+def require(ok: bool, where: str, rule: str, value: object) -> None:
+    """Raise ConfigError unless `ok`: `where` must be `rule`, got `value`."""
+    if not ok:
+        raise ConfigError(f"{where} must be {rule}, got {value}")
+
+
+def _choose(where: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise ConfigError(f"{where} is '{value}', which is not known", hint=nearest(value, legal))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Searcher:
+    """How points are chosen.
+
+    Attributes:
+        name: `random`, `grid`, or `tpe` (Optuna's tree-structured Parzen estimator).
+        startup_trials: random points before TPE's model is used, 1 or more.
+        multivariate: whether TPE models parameters jointly.
+    """
+
+    name: str = "random"
+    startup_trials: int = 10
+    multivariate: bool = True
+
+    def __post_init__(self) -> None:
+        _choose("searcher.name", self.name, ("random", "grid", "tpe"))
+        require(self.startup_trials >= 1, "searcher.startup_trials", "1 or more", self.startup_trials)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that act."""
+        return dataclasses.asdict(self) if self.name == "tpe" else {"name": self.name}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduler:
+    """Which trials are stopped early.
+
+    Attributes:
+        name: `none`, or `asha` (asynchronous successive halving).
+        grace_epochs: epochs that every trial is given, 1 or more.
+        reduction_factor: one in this many trials goes on at each rung, above 1.
+    """
+
+    name: str = "none"
+    grace_epochs: int = 1
+    reduction_factor: float = 3.0
+
+    def __post_init__(self) -> None:
+        _choose("scheduler.name", self.name, ("none", "asha"))
+        require(self.grace_epochs >= 1, "scheduler.grace_epochs", "1 or more", self.grace_epochs)
+        require(1 < self.reduction_factor < math.inf, "scheduler.reduction_factor", "above 1", self.reduction_factor)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that act."""
+        return dataclasses.asdict(self) if self.name == "asha" else {"name": self.name}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What each trial takes of the machine.
+
+    Attributes:
+        cpu: processor cores, above 0, fractions allowed.
+        gpu: GPUs, 0 or more; a fraction shares one, above 1 it must be whole.
+    """
+
+    cpu: float = 1.0
+    gpu: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(0 < self.cpu < math.inf, "resources.cpu", "above 0", self.cpu)
+        require(0 <= self.gpu < math.inf, "resources.gpu", "0 or more", self.gpu)
+        require(self.gpu <= 1 or self.gpu.is_integer(), "resources.gpu", "whole when above 1", self.gpu)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Protocols:
+    """How trials are scored.
+
+    Attributes:
+        final: the score of record.
+        report: the cheap score that searcher, scheduler and display see.
+    """
+
+    final: Protocol = PROTOCOLS["full"]
+    report: Protocol = PROTOCOLS["report"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """The stage that trains the chosen configuration again and scores it on the test set.
+
+    Attributes:
+        seeds: fresh seeds, 0 or more; 0 leaves the stage out.
+        protocols: protocols of the test scores, the study's final one among them.
+    """
+
+    seeds: int = 3
+    protocols: tuple[Protocol, ...] = (PROTOCOLS["full"], PROTOCOLS["published-2014"])
+
+    def __post_init__(self) -> None:
+        require(self.seeds >= 0, "confirm.seeds", "0 or more", self.seeds)
+        ids = [p.id for p in self.protocols]
+        require(len(set(ids)) == len(ids) > 0, "confirm.protocols", "one or more, all different", ids)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a sweep ends before all trials are done.
+
+    Attributes:
+        time_limit: seconds of wall-clock time, above 0; None for no limit.
+        gpu_hours: GPU hours of all trials together, above 0; None for no limit.
+        stop_if_first_fail: end when this many trials have run and all failed, 1 or more; None for never.
+        max_failures: times that a trial is restarted after its worker was lost, 0 or more.
+    """
+
+    time_limit: float | None = None
+    gpu_hours: float | None = None
+    stop_if_first_fail: int | None = 5
+    max_failures: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("time_limit", "gpu_hours"):
+            value = getattr(self, name)
+            require(value is None or 0 < value < math.inf, f"limits.{name}", "above 0", value)
+        first = self.stop_if_first_fail
+        require(first is None or first >= 1, "limits.stop_if_first_fail", "1 or more", first)
+        require(self.max_failures >= 0, "limits.max_failures", "0 or more", self.max_failures)
+
+
+def parse_duration(value: object, where: str) -> float:
+    """Return the seconds of `90m`, `1h30m`, `2d`, `45s`, or of a plain number of seconds.
+
+    Raises:
+        ConfigError: when the value is neither.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = _DURATION.match(value) if isinstance(value, str) else None
+    if not match or not value:
+        raise ConfigError(f"{where} must be a duration, got {value!r}", hint="such as 90m, 1h30m, 2d or 5400 (seconds)")
+    return float(sum(int(count or 0) * unit for count, unit in zip(match.groups(), _SECONDS, strict=True)))

@@ -1,0 +1,331 @@
+"""A study: what a sweep is to do, as a YAML file says it.
+
+The space, how it is searched, each trial's budget and share of the machine, how trials are scored and
+confirmed, and when to stop. `search_spaces/README.md` documents the file; nothing in it is specific to Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gansearch import config, parsing
+from gansearch.config import TrialConfig
+from gansearch.config_files import load_config_file, read_protocol, read_seed
+from gansearch.errors import ConfigError, nearest
+from gansearch.protocols import Protocol
+from gansearch.search.domains import plain
+from gansearch.search.sections import (
+    Confirm,
+    Limits,
+    Protocols,
+    Resources,
+    Scheduler,
+    Searcher,
+    parse_duration,
+    require,
+)
+from gansearch.search.space import Space
+from gansearch.seeds import digest
+from gansearch.yaml_files import bare_name, find_file, load_yaml, located
+
+_EPOCHS = "algorithm.epochs"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A validated study.
+
+    Attributes:
+        name: the shipped name, or the file's name without its suffix.
+        space: the search space; its base carries the study's overrides and budget.
+        num_trials: configurations, 1 or more, the base among them.
+        description: what is studied, in words.
+        searcher: how points are chosen.
+        scheduler: which trials are stopped early.
+        repeats: seeds a configuration, 1 or more.
+        resources: what each trial takes of the machine.
+        max_concurrent: trials at a time, 1 or more; None for as many as fit.
+        protocols: how trials are scored.
+        confirm: the stage after the search.
+        limits: when to end early.
+        seed: the sweep's seed; each trial's follows from it.
+    """
+
+    name: str
+    space: Space
+    num_trials: int
+    description: str = ""
+    searcher: Searcher = dataclasses.field(default_factory=Searcher)
+    scheduler: Scheduler = dataclasses.field(default_factory=Scheduler)
+    repeats: int = 1
+    resources: Resources = dataclasses.field(default_factory=Resources)
+    max_concurrent: int | None = None
+    protocols: Protocols = dataclasses.field(default_factory=Protocols)
+    confirm: Confirm = dataclasses.field(default_factory=Confirm)
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.num_trials >= 1, "num_trials", "1 or more", self.num_trials)
+        require(self.repeats >= 1, "repeats", "1 or more", self.repeats)
+        most = self.max_concurrent
+        require(most is None or most >= 1, "max_concurrent", "1 or more", most)
+        _check_trials(self)
+        if self.scheduler.name == "asha":
+            _check_asha(self)
+        if self.limits.gpu_hours is not None and self.resources.gpu == 0:
+            raise ConfigError(
+                "limits.gpu_hours is set, but trials take no GPU", hint="set `resources: {gpu: ...}`, or use time_limit"
+            )
+        if self.confirm.seeds and self.protocols.final.id not in [p.id for p in self.confirm.protocols]:
+            raise ConfigError(
+                f"confirm.protocols lacks the final protocol {self.protocols.final.id}, so that search and confirm "
+                "could not be compared",
+                hint=f"add '{self.protocols.final.name}' to confirm.protocols",
+            )
+
+    @property
+    def base(self) -> TrialConfig:
+        """The base configuration, with overrides, budget and fixed values: the first trial."""
+        return self.space.base
+
+    @property
+    def epochs(self) -> int:
+        """The base's budget, in epochs."""
+        return self.base.algorithm.epochs
+
+    @property
+    def digest(self) -> str:
+        """Hash of the resolved plan: 12 hex digits, without name and description."""
+        plan = self.to_dict()
+        del plan["description"]
+        return digest(plan)
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], name: str, folder: Path | None = None) -> Study:
+        """Return the study that the mapping of a study file describes.
+
+        Args:
+            data: the mapping, as read from YAML.
+            name: what the study is called.
+            folder: what a relative path in `base` starts from; the current directory by default.
+
+        Raises:
+            ConfigError: for whatever cannot be run as it is written.
+        """
+        if "config" in data and "space" not in data:
+            raise ConfigError("this is a configuration, not a study", hint="train it with `gansearch train`")
+        for key in data:
+            if key not in _KEYS:
+                raise ConfigError(f"unknown key '{key}'", hint=nearest(str(key), _KEYS))
+        for key in ("base", "space"):
+            if key not in data:
+                raise ConfigError(f"a study needs the key '{key}'")
+        given = {key: data[key] for key in _SIMPLE if key in data}
+        values = {key: parsing.convert(hint, given[key], key) for key, hint in _SIMPLE.items() if key in given}
+        searcher = parsing.build(
+            Searcher, _named(data, "searcher", {"tpe": ("startup_trials", "multivariate")}), "searcher"
+        )
+        asha = {"asha": ("grace_epochs", "reduction_factor")}
+        scheduler = parsing.build(Scheduler, _named(data, "scheduler", asha), "scheduler")
+        space = Space.parse(data["space"], _base(data, folder))
+        _check_epochs(data, space)
+        protocols = _protocols(data)
+        return cls(
+            name=name,
+            space=space,
+            searcher=searcher,
+            scheduler=scheduler,
+            resources=parsing.build(Resources, data.get("resources", {}), "resources"),
+            protocols=protocols,
+            confirm=_confirm(data, protocols.final),
+            limits=_limits(data),
+            num_trials=_num_trials(data, searcher, space),
+            seed=read_seed(data.get("seed")) or 0,
+            **values,
+        )
+
+    def with_options(
+        self, *, num_trials: int | None = None, epochs: int | None = None, seed: int | None = None
+    ) -> Study:
+        """Return the study with options of the command line in place of the file's, validated anew.
+
+        Raises:
+            ConfigError: when they contradict the rest of the study.
+        """
+        plan = self.to_dict()
+        if self.searcher.name == "grid":
+            del plan["num_trials"]  # the grid may be another one with another base
+        options = {"num_trials": num_trials, "epochs": epochs, "seed": seed}
+        plan.update({key: value for key, value in options.items() if value is not None})
+        return Study.parse(plan, self.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the resolved plan as plain values: `parse` reads it back as the same study."""
+        base: dict[str, dict[str, object]] = {}
+        for name, _ in config.parameters():  # all sections, for the space may reach those that do not act in the base
+            section, key = name.split(".")
+            base.setdefault(section, {})[key] = plain(self.base.get(name))
+        return {
+            "description": self.description,
+            "base": base,
+            "space": self.space.to_dict(),
+            "searcher": self.searcher.to_dict(),
+            "scheduler": self.scheduler.to_dict(),
+            "num_trials": self.num_trials,
+            "epochs": self.epochs,
+            "repeats": self.repeats,
+            "resources": dataclasses.asdict(self.resources),
+            "max_concurrent": self.max_concurrent,
+            "protocols": {"final": self.protocols.final.to_dict(), "report": self.protocols.report.to_dict()},
+            "confirm": {"seeds": self.confirm.seeds, "protocols": [p.to_dict() for p in self.confirm.protocols]},
+            "limits": dataclasses.asdict(self.limits),
+            "seed": self.seed,
+        }
+
+
+_SIMPLE: dict[str, Any] = {"description": str, "repeats": int, "max_concurrent": int | None}
+_KEYS = (
+    *("description", "base", "override", "space", "searcher", "scheduler", "num_trials", "epochs", "repeats"),
+    *("resources", "max_concurrent", "protocols", "confirm", "limits", "seed"),
+)
+
+
+def load_study(path_or_name: str | Path) -> Study:
+    """Return the study of a path or a shipped name; an existing file wins.
+
+    Raises:
+        ConfigError: when there is no such file, or it cannot be run as it is written.
+    """
+    path = find_file(path_or_name)
+    data = load_yaml(path)
+    with located(str(path)):
+        return Study.parse(data, bare_name(path), path.parent)
+
+
+def _base(data: Mapping[str, Any], folder: Path | None) -> TrialConfig:
+    """Return the base configuration with the overrides and the budget."""
+    if isinstance(data["base"], str):
+        with located("base"):
+            base = load_config_file(data["base"], folder).config
+    else:
+        base = TrialConfig.from_dict(data["base"], "base")
+    override = data.get("override") or {}
+    if not isinstance(override, Mapping):
+        raise ConfigError(f"override must map parameter names to values, got {override!r}")
+    with located("override"):
+        base = base.replace(override)
+    if data.get("epochs") is None:
+        return base
+    epochs = parsing.convert(int, data["epochs"], "epochs")
+    require(epochs >= 1, "epochs", "1 or more", epochs)
+    if override.get(_EPOCHS, epochs) != epochs:
+        raise ConfigError(f"epochs is {epochs}, but override sets {_EPOCHS} to {override[_EPOCHS]}", hint="keep one")
+    return base.replace({_EPOCHS: epochs})
+
+
+def _named(data: Mapping[str, Any], key: str, options: Mapping[str, tuple[str, ...]]) -> object:
+    """Return the mapping of a searcher or scheduler, which may be given by its name alone.
+
+    An option of another one than the named is refused.
+    """
+    value = data.get(key, {})
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping):
+        for owner, names in options.items():
+            for name in names:
+                if name in value and value.get("name") != owner:
+                    raise ConfigError(
+                        f"{key}.{name} is an option of '{owner}'", hint=f"add `name: {owner}`, or remove it"
+                    )
+    return value
+
+
+def _protocols(data: Mapping[str, Any]) -> Protocols:
+    value = data.get("protocols", {})
+    if isinstance(value, Mapping):
+        value = {
+            k: read_protocol(v, f"protocols.{k}").to_dict() if k in ("final", "report") else v for k, v in value.items()
+        }
+    return parsing.build(Protocols, value, "protocols")
+
+
+def _confirm(data: Mapping[str, Any], final: Protocol) -> Confirm:
+    """Return the confirm stage; its protocols are by default the final one and the published."""
+    value = data.get("confirm", {})
+    if isinstance(value, Mapping):
+        names = value.get("protocols", [final.to_dict(), "published-2014"])
+        if not isinstance(names, list | tuple):
+            raise ConfigError(f"confirm.protocols must be a list, got {names!r}")
+        protocols = [read_protocol(p, f"confirm.protocols[{i}]") for i, p in enumerate(names)]
+        if "protocols" not in value:
+            protocols = list({p.id: p for p in protocols}.values())
+        value = {**value, "protocols": [p.to_dict() for p in protocols]}
+    return parsing.build(Confirm, value, "confirm")
+
+
+def _limits(data: Mapping[str, Any]) -> Limits:
+    value = data.get("limits", {})
+    if isinstance(value, Mapping) and value.get("time_limit") is not None:
+        value = {**value, "time_limit": parse_duration(value["time_limit"], "limits.time_limit")}
+    return parsing.build(Limits, value, "limits")
+
+
+def _num_trials(data: Mapping[str, Any], searcher: Searcher, space: Space) -> int:
+    value: int | None = parsing.convert(int | None, data.get("num_trials"), "num_trials")
+    if value is not None:
+        return value
+    if searcher.name == "grid":
+        return space.grid_size
+    raise ConfigError(f"a study with searcher '{searcher.name}' needs the key 'num_trials'")
+
+
+def _check_trials(study: Study) -> None:
+    """Check the number of trials against the number of points."""
+    if study.searcher.name == "grid":
+        size = study.space.grid_size
+        if study.num_trials != size:
+            raise ConfigError(
+                f"num_trials is {study.num_trials}, but the grid has {size} points, the base among them",
+                hint="leave num_trials out, or use searcher: random",
+            )
+    elif study.space.finite:
+        size = study.space.count(study.num_trials)
+        if size < study.num_trials:
+            raise ConfigError(
+                f"num_trials is {study.num_trials}, but the space holds only {size} configurations",
+                hint="use searcher: grid, which tries each once, or `repeats` for several seeds each",
+            )
+
+
+def _check_epochs(data: Mapping[str, Any], space: Space) -> None:
+    """Check that the space leaves the study's budget as it is."""
+    if data.get("epochs") is not None and space.base.algorithm.epochs != data["epochs"]:
+        raise ConfigError(f"epochs is {data['epochs']}, but space fixes {_EPOCHS} at {space.base.algorithm.epochs}")
+
+
+def _check_asha(study: Study) -> None:
+    names = {p.name: p.domain for p in study.space.parameters}
+    if _EPOCHS in names:
+        raise ConfigError(
+            f"asha compares trials at equal epochs, but the space searches {_EPOCHS}",
+            hint="use scheduler: none, or fix the epochs",
+        )
+    grace = study.scheduler.grace_epochs
+    if grace > study.epochs:
+        raise ConfigError(
+            f"scheduler.grace_epochs is {grace}, above the budget of {study.epochs} epochs",
+            hint="lower grace_epochs, or raise epochs",
+        )
+    every = study.base.score.report_every
+    if "score.report_every" in names:
+        every = max(every, *(int(str(v)) for v in names["score.report_every"].extremes()))
+    if every > grace:
+        raise ConfigError(
+            f"a trial reports every {every} epochs, so asha would see nothing by scheduler.grace_epochs, {grace}",
+            hint="lower score.report_every, or raise grace_epochs",
+        )
