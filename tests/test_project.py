@@ -29,14 +29,14 @@ PIN = re.compile(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)")
 def _requirements() -> dict[str, Requirement]:
     project = PYPROJECT["project"]
     lines = project["dependencies"] + [line for extra in project["optional-dependencies"].values() for line in extra]
-    found = {canonicalize_name(r.name): r for r in map(Requirement, lines)}
+    found: dict[str, Requirement] = {canonicalize_name(r.name): r for r in map(Requirement, lines)}
     del found[canonicalize_name("gansearch")]  # an extra that gathers the others
     return found
 
 
 def _pins(name: str) -> dict[str, str]:
     """Return a constraints file's versions; every line is a comment or one exact version, so no index is named."""
-    pins = {}
+    pins: dict[str, str] = {}
     for line in (ROOT / name).read_text().splitlines():
         if not line.startswith("#"):
             pin = PIN.fullmatch(line)
@@ -69,7 +69,8 @@ def test_the_version_is_written_once() -> None:
 def test_make_targets_that_the_pages_name_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     pages = [ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
-    named = {name for page in pages for name in re.findall(r"\bmake ([a-z-]+)\b(?=`|\s|$)", page.read_text())}
+    code = re.compile(r"(?:`|^ *(?:\$ )?)make ([a-z][a-z-]*)", re.MULTILINE)
+    named = {name for page in pages for name in code.findall(page.read_text())}
     assert {"quickstart", "test"} <= named
     assert named <= targets
 
