@@ -233,7 +233,16 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         ResultsError: when the file cannot be written.
     """
-    _replace(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file, whole or not at all; missing folders are made.
+
+    Raises:
+        ResultsError: when the file cannot be written.
+    """
+    _replace(path, lambda file: file.write(content))
 
 
 def write_json(path: Path, value: object) -> None:

@@ -282,6 +282,8 @@ def test_text_and_json_files(tmp_path: Path) -> None:
         results.write_json(path, {"best": float("nan")})
     results.write_text(path, "é")
     assert path.read_bytes() == "é".encode()
+    results.write_bytes(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
     assert [p.name for p in path.parent.iterdir()] == ["progress.json"]
 
 

@@ -1,0 +1,61 @@
+"""Published figures, as data.
+
+The four rows of Table 1 of Goodfellow et al. 2014: mean Parzen-window log-likelihood of the test set, in nats.
+On MNIST the published standard error is over test examples; on the Toronto Face Database (TFD), where sigma
+was chosen for each fold, it is over folds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+CITATION = (
+    "I. Goodfellow, J. Pouget-Abadie, M. Mirza, B. Xu, D. Warde-Farley, S. Ozair, A. Courville and Y. Bengio, "
+    "Generative Adversarial Nets, NIPS 2014, Table 1"
+)
+
+CAVEAT = (
+    "Parzen-window log-likelihoods are a poor proxy for the quality of a generative model (Theis et al. 2015, "
+    "Wu et al. 2016): k-means centroids score above true samples, and the number of samples dominates the value. "
+    "Compare values only within one protocol and one data set."
+)
+
+PROTOCOL = "published-2014"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedScore:
+    """One cell of a published table.
+
+    Attributes:
+        model: the row's name.
+        dataset: the column's name.
+        mean: mean log-likelihood of the test set, in nats, as printed.
+        se: its standard error, in nats, as printed.
+        se_kind: what the standard error is over: `examples` or `folds`.
+        protocol: name of the score protocol.
+        citation: where it was printed.
+    """
+
+    model: str
+    dataset: str
+    mean: float
+    se: float
+    se_kind: str
+    protocol: str = PROTOCOL
+    citation: str = CITATION
+
+
+def _row(model: str, mnist: tuple[float, float], tfd: tuple[float, float]) -> tuple[PublishedScore, PublishedScore]:
+    return (
+        PublishedScore(model=model, dataset="MNIST", mean=mnist[0], se=mnist[1], se_kind="examples"),
+        PublishedScore(model=model, dataset="TFD", mean=tfd[0], se=tfd[1], se_kind="folds"),
+    )
+
+
+TABLE1: tuple[PublishedScore, ...] = (
+    *_row("DBN", (138, 2), (1909, 66)),
+    *_row("Stacked CAE", (121, 1.6), (2110, 50)),
+    *_row("Deep GSN", (214, 1.1), (1890, 29)),
+    *_row("Adversarial nets", (225, 2), (2057, 26)),
+)

@@ -1,0 +1,248 @@
+"""Confirmed configurations beside the four rows of Table 1 of Goodfellow et al. 2014.
+
+Each run gives the configuration that validation chose, with its test scores over the confirm seeds: one row
+under `published-2014`, beside the published rows, and one under each other protocol it was scored by. Rows
+stand side by side and are never ranked.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis import reference, statistics
+from analysis.records import Row, records
+from analysis.seed_counts import SeedCounts, count_seeds
+from analysis.selection import choose
+from gansearch import results, schema
+from gansearch.errors import ResultsError
+from gansearch.protocols import PROTOCOLS, Protocol
+
+_COLUMN_NAMES = {"mnist": "MNIST", "digits": "Digits 8x8", "fashion_mnist": "Fashion-MNIST"}
+_MODEL = "Adversarial nets"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Mean test log-likelihood of one model on one data set, in nats.
+
+    Attributes:
+        mean: over test images, and over the completed confirm seeds where there are several.
+        se_examples: standard error over test images, of one seed's score (mean over the seeds).
+        se_seeds: standard error over training seeds.
+        se_folds: standard error over folds.
+        test_n: test images; None where it was not printed.
+        per_seed: each completed seed's mean, in the order of the seeds; empty for a published score.
+    """
+
+    mean: float
+    se_examples: float | None = None
+    se_seeds: float | None = None
+    se_folds: float | None = None
+    test_n: int | None = None
+    per_seed: tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """One row.
+
+    Attributes:
+        model: the model family.
+        protocol_id: score protocol; of a published row, of the same settings.
+        scores: by data set; a data set that is not here is blank.
+        run: the run's label; None for a published row.
+        config_id: the run's configuration; None for a published row.
+        counts: its seeds; None for a published row.
+        citation: where it was published; None for a row of a run.
+    """
+
+    model: str
+    protocol_id: str
+    scores: dict[str, Score]
+    run: str | None = None
+    config_id: str | None = None
+    counts: SeedCounts | None = None
+    citation: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What the row is called."""
+        return self.model if self.run is None else f"{self.model}, {self.run}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Table1:
+    """The whole comparison, with exact numbers.
+
+    Attributes:
+        datasets: the columns.
+        protocols: description of each protocol, by its id, in the order of the sections.
+        rows: published rows first, then each run's, in the order of `protocols`.
+        test_evaluations: evaluations of the test set in each run's ledger, by the run's label; None without one.
+        notes: what a reader of the table must know.
+        skipped: damaged parts that were left out.
+    """
+
+    datasets: tuple[str, ...]
+    protocols: dict[str, str]
+    rows: tuple[TableRow, ...]
+    test_evaluations: dict[str, int | None]
+    notes: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    def section(self, protocol_id: str) -> tuple[TableRow, ...]:
+        """Return the rows scored under one protocol."""
+        return tuple(row for row in self.rows if row.protocol_id == protocol_id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Confirmed:
+    """What one run gives to the table."""
+
+    label: str
+    rows: tuple[TableRow, ...]
+    protocols: dict[str, str]
+    test_digest: str
+    evaluations: int | None
+    notes: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def table1(runs: Sequence[Path | str], *, skip_damaged: bool = False) -> Table1:
+    """Return the comparison of these runs' confirmed configurations with the published rows.
+
+    Args:
+        runs: run directories, 1 or more, in the order of their rows.
+        skip_damaged: leave out damaged parts instead of refusing.
+
+    Raises:
+        ResultsError: when a run is given twice, cannot be read, or has no confirmed configuration.
+    """
+    confirmed = [_confirmed(run, label, skip_damaged) for run, label in zip(runs, _labels(runs), strict=True)]
+    published_protocol = PROTOCOLS[reference.PROTOCOL]
+    protocols = {published_protocol.id: published_protocol.describe()}
+    for one in confirmed:
+        protocols |= one.protocols
+    rows = (*_published(published_protocol.id), *(row for one in confirmed for row in one.rows))
+    order = list(protocols)
+    return Table1(
+        datasets=tuple(dict.fromkeys(dataset for row in rows for dataset in row.scores)),
+        protocols=protocols,
+        rows=tuple(sorted(rows, key=lambda row: order.index(row.protocol_id))),
+        test_evaluations={one.label: one.evaluations for one in confirmed},
+        notes=(*(note for one in confirmed for note in one.notes), *_data_notes(confirmed)),
+        skipped=tuple(path for one in confirmed for path in one.skipped),
+    )
+
+
+def _labels(runs: Sequence[Path | str]) -> list[str]:
+    """Return each run's folder name, or its path as given where two share a name."""
+    places = [Path(run).resolve() for run in runs]
+    for place, count in collections.Counter(places).items():
+        if count > 1:
+            raise ResultsError(f"the run {place} is given {count} times")
+    names = collections.Counter(place.name for place in places)
+    return [p.name if names[p.name] == 1 else str(run) for run, p in zip(runs, places, strict=True)]
+
+
+def _published(protocol_id: str) -> Iterable[TableRow]:
+    models: dict[str, dict[str, Score]] = collections.defaultdict(dict)
+    for s in reference.TABLE1:
+        models[s.model][s.dataset] = Score(mean=s.mean, **{f"se_{s.se_kind}": s.se})  # type: ignore[arg-type]
+    for model, scores in models.items():
+        yield TableRow(model=model, protocol_id=protocol_id, scores=scores, citation=reference.CITATION)
+
+
+def _confirmed(run: Path | str, label: str, skip_damaged: bool) -> _Confirmed:
+    trials = results.read(run, schema.TRIALS.name, skip_damaged=skip_damaged)
+    if not (trials["stage"] == "confirm").any():
+        raise ResultsError(
+            f"{run} has no confirmed configuration: no confirm row is in its trials",
+            hint="let `gansearch sweep` run to its end; the confirm stage is its last act",
+        )
+    choice = choose(trials)
+    leader = choice.leader.config_id
+    rows = records(trials[(trials["config_id"] == leader) & (trials["stage"] == "confirm")], schema.TRIALS)
+    by_protocol: dict[str, list[Row]] = collections.defaultdict(list)
+    for row in sorted(rows, key=lambda r: (r["replicate"], r["seed"], r["fold"])):
+        by_protocol[row["protocol_id"]].append(row)
+    scored = {p: table_row for p, own in by_protocol.items() if (table_row := _row(label, leader, p, own)) is not None}
+    if not scored:
+        raise ResultsError(f"{run} has no test score: none of the confirm rows of {leader} holds one")
+    order = sorted(scored, key=lambda p: (p != PROTOCOLS[reference.PROTOCOL].id, p != choice.protocol_id, p))
+    protocols = {p: Protocol(**json.loads(by_protocol[p][0]["protocol_json"])).describe() for p in order}
+    made, skipped = _ledger(run, skip_damaged)
+    return _Confirmed(
+        label=label,
+        rows=tuple(scored[p] for p in order),
+        protocols=protocols,
+        test_digest=str(next(r["data_test_digest"] for r in rows if r["test_ll_mean"] is not None)),
+        evaluations=made,
+        notes=tuple(f"{label}: {note}" for note in choice.notes),
+        skipped=(*trials.attrs["skipped"], *skipped),
+    )
+
+
+def _row(label: str, config_id: str, protocol_id: str, rows: Sequence[Row]) -> TableRow | None:
+    """Return the row of one configuration under one protocol; None where no seed has a test score."""
+    scored = [r for r in rows if r["status"] == schema.COMPLETE and r["test_ll_mean"] is not None]
+    if not scored:
+        return None
+    values = tuple(r["test_ll_mean"] for r in scored)
+    score = Score(
+        mean=statistics.mean(values),
+        se_examples=statistics.mean([r["test_ll_se_examples"] for r in scored]),
+        se_seeds=statistics.standard_error(values),
+        test_n=scored[0]["test_n"],
+        per_seed=values,
+    )
+    dataset = str(scored[0]["cfg_dataset_name"])
+    return TableRow(
+        model=_MODEL,
+        protocol_id=protocol_id,
+        scores={_COLUMN_NAMES.get(dataset, dataset): score},
+        run=label,
+        config_id=config_id,
+        counts=count_seeds(rows),
+    )
+
+
+def _ledger(run: Path | str, skip_damaged: bool) -> tuple[int | None, list[str]]:
+    """Return the number of test evaluations in a run's ledger and the damaged parts left out."""
+    name = schema.TEST_EVALUATIONS.name
+    if not (Path(run) / name).is_dir():
+        return None, []
+    ledger = results.read(run, name, skip_damaged=skip_damaged)
+    skipped: list[str] = ledger.attrs["skipped"]
+    return len(ledger), skipped
+
+
+def _data_notes(confirmed: Sequence[_Confirmed]) -> Iterable[str]:
+    """Say where one column holds scores of different test images."""
+    splits: dict[str, dict[str, list[str]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+    for one in confirmed:
+        for dataset in one.rows[0].scores:
+            splits[dataset][one.test_digest].append(one.label)
+    for dataset, digests in splits.items():
+        if len(digests) > 1:
+            groups = "; ".join(", ".join(labels) for labels in digests.values())
+            yield f"{dataset}: these runs were scored on different test images and do not compare: {groups}"
+
+
+def as_plain(table: Table1) -> dict[str, Any]:
+    """Return the table as JSON-able values, with every digit."""
+    plain = dataclasses.asdict(table)
+    for row, values in zip(table.rows, plain["rows"], strict=True):
+        values["label"] = row.label
+        if row.counts is not None:
+            values["counts"] |= {
+                "bad": row.counts.bad,
+                "bad_share": row.counts.bad_share,
+                "bad_share_95": dataclasses.astuple(row.counts.bad_share_interval),
+            }
+    return plain | {"caveat": reference.CAVEAT}

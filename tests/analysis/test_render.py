@@ -1,0 +1,134 @@
+"""The four forms say the same; rounding follows the standard error; nothing in a name can break a form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import reference
+from analysis.render import latex, long_csv, markdown, render, rounded, text
+from analysis.table1 import Table1, table1
+from gansearch import schema
+from tests.analysis.rows import FULL, PUBLISHED, config, confirm_rows, trial_row, write_run
+
+A = config()
+TESTS = (10.1, 12.7, 11.3)
+AWKWARD_NAME = r"50%_of $x^2$ & {a|b} #1 [*]~\end"
+
+
+def _table(tmp_path: Path, name: str = "my-run") -> Table1:
+    rows = [trial_row(A, 1, score=30.0), trial_row(A, 14, "confirm", status=schema.DIVERGED)]
+    for seed, test in zip((11, 12, 13), TESTS, strict=True):
+        rows += confirm_rows(A, seed, 20.0 + seed, test)
+    return table1([write_run(tmp_path / name, rows)])
+
+
+@pytest.mark.parametrize(
+    ("mean", "se", "shown"),
+    [
+        (11.36667, 0.7513, ("11.37", "0.75")),
+        (225.04, 1.96, ("225.0", "2.0")),
+        (225.04, 9.96, ("225", "10")),
+        (2057.4, 26.4, ("2057", "26")),
+        (2057.4, 126.0, ("2060", "130")),
+        (-3.14159, 0.0996, ("-3.14", "0.10")),
+        (1.5, 0.0, ("1.50", "0")),
+        (1.5, None, ("1.50", None)),
+    ],
+)
+def test_the_error_decides_the_digits(mean: float, se: float | None, shown: tuple[str, str | None]) -> None:
+    assert rounded(mean, se) == shown
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_rounding_loses_at_most_half_of_the_last_place(mean: float, se: float) -> None:
+    """Two significant digits are at worst 5% off; the mean moves by half a place, at most .05 of the error."""
+    shown_mean, shown_se = rounded(mean, se)
+    assert shown_se is not None
+    assert float(shown_se) == pytest.approx(se, rel=0.0501)
+    assert abs(float(shown_mean) - mean) <= 0.0501 * se
+
+
+def test_the_text_reads_as_a_table(tmp_path: Path) -> None:
+    lines = text(_table(tmp_path)).splitlines()
+    assert lines[2].split() == ["model", "MNIST", "TFD", "Digits", "8x8", "seeds", "bad", "seeds"]
+    row = next(line for line in lines if "Deep GSN" in line)
+    assert re.fullmatch(r"  Deep GSN +214 ± 1\.1 \[ex\] +1890 ± 29 \[folds\]", row)
+    ours = [line for line in lines if "my-run  " in line]
+    assert [re.split(" {2,}", line.strip())[1:] for line in ours] == [
+        ["7.87 ± 0.75 [seeds] ± 1.2 [ex]", "3", "0/3 [0.00, 0.71]"],
+        ["11.37 ± 0.75 [seeds] ± 1.2 [ex]", "3", "1/4 [0.01, 0.81]"],
+    ]
+    starts = {line.index("my-run") for line in ours}
+    assert len(starts) == 1
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex"])
+def test_every_readable_form_says_what_the_numbers_are(tmp_path: Path, form: str) -> None:
+    said = " ".join(re.sub(r"[\\{}]", "", render(_table(tmp_path), form)).split())
+    for statement in (
+        "standard error over training seeds",
+        "standard error over test examples",
+        "standard error over folds",
+        "exact 95% interval",
+        f"scored under {PUBLISHED.id}",
+        f"scored under {FULL.id}",
+        "10,000 samples, sigma of 10 in",
+        "evaluations of the test set: my-run 6",
+        "NIPS 2014, Table 1",
+        "unranked",
+        "3 of 4 seeds completed",
+        reference.CAVEAT,
+    ):
+        assert statement in said
+
+
+def test_the_csv_has_every_digit(tmp_path: Path) -> None:
+    table = _table(tmp_path)
+    rows = list(csv.DictReader(io.StringIO(long_csv(table))))
+    assert len(rows) == 10
+    assert None not in rows[0].values()
+    ours = next(r for r in rows if r["protocol_id"] == FULL.id)
+    score = table.section(FULL.id)[0].scores["Digits 8x8"]
+    assert (float(ours["test_ll_mean"]), float(ours["test_ll_se_seeds"])) == (score.mean, score.se_seeds)
+    assert (ours["seeds"], ours["scored_seeds"], ours["diverged"], ours["bad_share"]) == ("4", "3", "1", "0.25")
+    assert (ours["run_test_evaluations"], ours["citation"]) == ("6", "")
+    published = rows[0]
+    assert (published["model"], published["test_ll_mean"], published["test_ll_se_seeds"]) == ("DBN", "138", "")
+    assert published["citation"] == reference.CITATION
+
+
+def test_markdown_rows_have_as_many_cells_as_the_head(tmp_path: Path) -> None:
+    lines = [line for line in markdown(_table(tmp_path, AWKWARD_NAME)).splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {7}
+    assert len(lines) == 2 + 2 + 4 + 2
+
+
+def test_latex_survives_any_name(tmp_path: Path) -> None:
+    out = latex(_table(tmp_path, AWKWARD_NAME))
+    body = out[out.index(r"\toprule") : out.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {5}
+    assert (
+        r"50\%\_of \$x\textasciicircum{}2\$ \& \{a\textbar{}b\} \#1 {[}*{]}\textasciitilde{}\textbackslash{}end" in out
+    )
+    assert r"225 $\pm$ 2 {[}ex{]}" in out
+    bare = re.sub(r"\\[{}]", "", out)
+    depth = 0
+    for character in bare:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        assert depth >= 0
+    assert depth == 0
+    for command in ("begin{table}", "begin{tabular}{llllrl}", "toprule", "midrule", "bottomrule", "end{tabular}"):
+        assert f"\\{command}" in out
+
+
+def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="text, markdown, latex, csv, not 'html'"):
+        render(_table(tmp_path), "html")

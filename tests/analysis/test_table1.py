@@ -1,0 +1,165 @@
+"""Table 1: exact numbers, blanks where they belong, nothing ranked across protocols."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from analysis import reference
+from analysis.table1 import Table1, as_plain, table1
+from gansearch import schema
+from gansearch.errors import ResultsError
+from tests.analysis.rows import FULL, N_TEST, PUBLISHED, config, confirm_rows, trial_row, write_run
+
+A, B = config(algorithm__k=1), config(algorithm__k=2)
+MNIST = config(dataset__name="mnist")
+TESTS = (10.1, 12.7, 11.3)
+
+
+def _digits(tmp_path: Path, name: str = "digits-run") -> Path:
+    """A leads by validation, B by test; one of A's four seeds diverged and one collapsed."""
+    rows = [trial_row(A, 1, score=30.0), trial_row(B, 2, score=29.0)]
+    for seed, test in zip((11, 12, 13), TESTS, strict=True):
+        rows += confirm_rows(A, seed, 20.0 + seed, test, test_ll_se_examples=test / 10, collapsed=seed == 12)
+    for scored_by in (FULL, PUBLISHED):
+        rows.append(trial_row(A, 14, "confirm", status=schema.DIVERGED, scored_by=scored_by))
+    rows += confirm_rows(B, 21, 5.0, 999.0)
+    return write_run(tmp_path / name, rows)
+
+
+def _mnist(tmp_path: Path, name: str = "mnist-run", **values: object) -> Path:
+    return write_run(tmp_path / name, [trial_row(MNIST, 1, score=3.0), *confirm_rows(MNIST, 5, 160.0, 155.5, **values)])
+
+
+def _ours(table: Table1, run: str, protocol_id: str) -> tuple[float, ...]:
+    row = next(r for r in table.section(protocol_id) if r.run == run)
+    return tuple(score.mean for score in row.scores.values())
+
+
+def test_the_published_figures() -> None:
+    """Held against the paper's Table 1, cell by cell."""
+    printed = {
+        ("DBN", "MNIST"): (138, 2),
+        ("DBN", "TFD"): (1909, 66),
+        ("Stacked CAE", "MNIST"): (121, 1.6),
+        ("Stacked CAE", "TFD"): (2110, 50),
+        ("Deep GSN", "MNIST"): (214, 1.1),
+        ("Deep GSN", "TFD"): (1890, 29),
+        ("Adversarial nets", "MNIST"): (225, 2),
+        ("Adversarial nets", "TFD"): (2057, 26),
+    }
+    assert {(s.model, s.dataset): (s.mean, s.se) for s in reference.TABLE1} == printed
+    assert {(s.dataset, s.se_kind) for s in reference.TABLE1} == {("MNIST", "examples"), ("TFD", "folds")}
+
+
+def test_published_rows_come_first_and_stay_blank_where_the_data_are_not_theirs(tmp_path: Path) -> None:
+    table = table1([_digits(tmp_path)])
+    assert table.datasets == ("MNIST", "TFD", "Digits 8x8")
+    section = table.section(PUBLISHED.id)
+    assert [row.label for row in section] == [
+        "DBN",
+        "Stacked CAE",
+        "Deep GSN",
+        "Adversarial nets",
+        "Adversarial nets, digits-run",
+    ]
+    assert [set(row.scores) for row in section] == [{"MNIST", "TFD"}] * 4 + [{"Digits 8x8"}]
+    assert [row.label for row in table.section(FULL.id)] == ["Adversarial nets, digits-run"]
+    gan = section[3].scores
+    assert (gan["MNIST"].mean, gan["MNIST"].se_examples, gan["MNIST"].se_folds) == (225, 2, None)
+    assert (gan["TFD"].mean, gan["TFD"].se_examples, gan["TFD"].se_folds) == (2057, None, 26)
+
+
+def test_a_runs_row_is_the_validation_leaders_test_score_over_its_seeds(tmp_path: Path) -> None:
+    table = table1([_digits(tmp_path)])
+    (row,) = table.section(FULL.id)
+    score = row.scores["Digits 8x8"]
+    mean = math.fsum(TESTS) / 3
+    assert row.config_id == A.config_id
+    assert score.per_seed == TESTS
+    assert score.mean == mean
+    assert score.se_seeds == pytest.approx(math.sqrt(sum((t - mean) ** 2 for t in TESTS) / 2 / 3), rel=1e-14)
+    assert score.se_examples == pytest.approx(mean / 10, rel=1e-14)
+    assert score.test_n == N_TEST
+    assert _ours(table, "digits-run", PUBLISHED.id)[0] == pytest.approx(mean - 3.5, rel=1e-14)
+
+
+def test_seeds_that_collapsed_or_diverged_are_a_share_with_an_interval(tmp_path: Path) -> None:
+    (row,) = table1([_digits(tmp_path)]).section(FULL.id)
+    assert row.counts is not None
+    assert (row.counts.seeds, row.counts.completed, row.counts.bad, row.counts.bad_share) == (4, 3, 2, 0.5)
+    # Clopper-Pearson for 2 of 4, from published tables.
+    interval = row.counts.bad_share_interval
+    assert (interval.low, interval.high) == pytest.approx((0.0676, 0.9324), abs=5e-5)
+
+
+def test_test_evaluations_are_counted_from_the_ledger(tmp_path: Path) -> None:
+    run = _digits(tmp_path)
+    assert table1([run]).test_evaluations == {"digits-run": 8}  # 4 models scored, under two protocols each
+    shutil.rmtree(run / "test_evaluations")
+    assert table1([run]).test_evaluations == {"digits-run": None}
+
+
+def test_several_runs_share_the_columns_of_their_data(tmp_path: Path) -> None:
+    table = table1([_digits(tmp_path), _mnist(tmp_path)])
+    assert table.datasets == ("MNIST", "TFD", "Digits 8x8")
+    assert [row.run for row in table.section(FULL.id)] == ["digits-run", "mnist-run"]
+    assert _ours(table, "mnist-run", FULL.id) == (155.5,)
+    one_seed = table.section(FULL.id)[1].scores["MNIST"]
+    assert (one_seed.se_seeds, one_seed.se_examples) == (None, 1.25)
+    assert list(table.protocols) == [PUBLISHED.id, FULL.id]
+    assert table.protocols[FULL.id] == FULL.describe()
+
+
+def test_runs_of_one_name_are_told_apart_and_a_run_given_twice_is_refused(tmp_path: Path) -> None:
+    first, second = _digits(tmp_path / "a", "run"), _mnist(tmp_path / "b", "run")
+    assert list(table1([first, second]).test_evaluations) == [str(first), str(second)]
+    with pytest.raises(ResultsError, match="is given 2 times"):
+        table1([first, first / "." / "trials" / ".."])
+
+
+def test_different_test_images_in_one_column_are_noted(tmp_path: Path) -> None:
+    runs = [_mnist(tmp_path, "one"), _mnist(tmp_path, "two", data_test_digest="44444444")]
+    assert any(re.search("MNIST: these runs .* different test images .*: one; two", n) for n in table1(runs).notes)
+    assert not any("different test images" in note for note in table1(runs[:1]).notes)
+
+
+def test_a_run_without_confirm_rows_is_told_what_to_do(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "young", [trial_row(A, 1, score=3.0)])
+    with pytest.raises(ResultsError, match="young has no confirmed configuration") as caught:
+        table1([run])
+    assert caught.value.hint is not None
+    assert "run to its end" in caught.value.hint
+
+
+def test_confirm_rows_without_a_test_score_are_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "blind", [trial_row(A, 1, score=3.0), trial_row(A, 2, "confirm", 4.0)])
+    with pytest.raises(ResultsError, match="blind has no test score"):
+        table1([run])
+
+
+def test_damaged_parts_are_named_or_skipped(tmp_path: Path) -> None:
+    run = _digits(tmp_path)
+    parts = [next((run / "trials").glob("*-13-confirm-0-full*")), next((run / "test_evaluations").glob("*"))]
+    for part in parts:
+        part.write_bytes(part.read_bytes()[:-5])
+    with pytest.raises(ResultsError, match="is damaged"):
+        table1([run])
+    table = table1([run], skip_damaged=True)
+    assert table.skipped == tuple(map(str, parts))
+    assert table.section(FULL.id)[0].scores["Digits 8x8"].per_seed == TESTS[:2]
+    assert table.test_evaluations == {"digits-run": 7}
+
+
+def test_the_plain_form_is_json_with_every_digit(tmp_path: Path) -> None:
+    table = table1([_digits(tmp_path)])
+    plain = json.loads(json.dumps(as_plain(table), allow_nan=False))
+    ours = plain["rows"][-1]
+    assert ours["scores"]["Digits 8x8"]["mean"] == math.fsum(TESTS) / 3
+    assert ours["counts"]["bad_share"] == 0.5
+    assert plain["caveat"] == reference.CAVEAT
