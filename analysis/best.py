@@ -16,6 +16,7 @@ from analysis import statistics
 from analysis.records import Row, records
 from analysis.selection import Candidate, Choice, choose
 from gansearch import results, schema
+from gansearch.config import TrialConfig
 from gansearch.yaml_files import dump_yaml
 
 _SEED_COLUMNS = (
@@ -122,7 +123,7 @@ def _document(run: Path, found: Best) -> dict[str, Any]:
     return {
         "description": f"The configuration that validation chose in {run.resolve().name}",
         "config_id": choice.leader.config_id,
-        "config": json.loads(first["cfg_json"]),
+        "config": TrialConfig.from_dict(json.loads(first["cfg_json"])).to_dict(),  # in the order of its sections
         "chosen": {
             "stage": choice.stage,
             "rule": choice.rule,

@@ -313,7 +313,9 @@ class TrialConfig:
             nested[section][key] = parsing.convert(types[name], value, name)
         return dataclasses.replace(
             self,
-            **{name: dataclasses.replace(getattr(self, name), **changes) for name, changes in nested.items() if changes},
+            **{
+                name: dataclasses.replace(getattr(self, name), **changes) for name, changes in nested.items() if changes
+            },
         )
 
     def get(self, name: str) -> object:

@@ -56,6 +56,11 @@ def convert(hint: Any, value: object, where: str) -> Any:
             raise ConfigError(f"{where} must be a list, got {_show(value)}")
         item = typing.get_args(hint)[0]
         return tuple(convert(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} must be a mapping, got {_show(value)}")
+        of = typing.get_args(hint)[1]
+        return {str(k): convert(of, v, f"{where}.{k}") for k, v in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):

@@ -61,7 +61,9 @@ class Protocol:
             if value not in legal:
                 raise ConfigError(f"protocol {self.name}: {field} is '{value}'", hint=nearest(str(value), legal))
         if self.valid_subset != "all" and self.valid_count < 1:
-            raise ConfigError(f"protocol {self.name}: valid_subset '{self.valid_subset}' needs valid_count of 1 or more")
+            raise ConfigError(
+                f"protocol {self.name}: valid_subset '{self.valid_subset}' needs valid_count of 1 or more"
+            )
 
     @property
     def id(self) -> str:

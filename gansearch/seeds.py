@@ -94,8 +94,6 @@ def digest(value: Mapping[str, Any] | list[Any], size: int = 6) -> str:
 
 
 def trial_seed(sweep_seed: int, stage: str, config_id: str, replicate: int) -> int:
-    """Return a trial's seed: 48 bits that depend on the sweep's seed, the stage, the configuration and
-    the replicate, and never on the trial's place in the queue.
-    """
+    """Return a trial's seed, 48 bits: a function of its arguments, never of its place in the queue."""
     text = f"{sweep_seed}/{stage}/{config_id}/{replicate}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest(), "little")

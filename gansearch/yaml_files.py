@@ -74,8 +74,9 @@ def find_file(path_or_name: str | Path, folder: Path | None = None) -> Path:
     """
     path = (folder or Path()) / path_or_name
     # A folder does not win: a run directory may bear the name of the study that it holds.
-    if path.is_file() or (path.exists() and str(path_or_name) not in shipped_names()):
-        return path
+    with contextlib.suppress(OSError):  # a name too long for a file is the name of none
+        if path.is_file() or (path.exists() and str(path_or_name) not in shipped_names()):
+            return path
     return find_shipped(str(path_or_name))
 
 
@@ -97,12 +98,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
         ConfigError: when the file is missing or not UTF-8, is not YAML, holds anything but plain values,
             or holds no mapping of text keys at its top.
     """
-    if path.is_dir():
-        raise ConfigError(f"'{path}' is a directory, not a YAML file")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"there is no file '{path}'") from None
+    except IsADirectoryError:
+        raise ConfigError(f"'{path}' is a directory, not a YAML file") from None
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -239,6 +240,11 @@ def _represent_float(dumper: _Dumper, value: float) -> yaml.Node:
     return yaml.SafeDumper.represent_float(dumper, value)
 
 
+def _represent_text(dumper: _Dumper, value: str) -> yaml.Node:
+    # Unquoted and in single quotes PyYAML folds Unicode's line breaks away; escapes keep them.
+    return dumper.represent_scalar(_TAG + "str", value, style=None if value.isprintable() else '"')
+
+
 def _represent_list(dumper: _Dumper, value: list[Any] | tuple[Any, ...]) -> yaml.Node:
     count = _scalars(value)
     flow = count is not None and count <= _SHORT_LIST
@@ -256,5 +262,6 @@ def _scalars(value: object) -> int | None:
 
 
 _Dumper.add_representer(float, _represent_float)
+_Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(tuple, _represent_list)

@@ -1,0 +1,1 @@
+"""Data sets, networks, Algorithm 1 and the Parzen estimate, on PyTorch and NumPy alone."""

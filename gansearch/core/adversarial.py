@@ -6,13 +6,14 @@ them follow from (seed, purpose, t), so the tensors of `save` and the count of e
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import torch
 
 from gansearch.config import TrialConfig
 from gansearch.core import algorithm1, networks, updates
-from gansearch.core.algorithm1 import MEASURES, Minibatch, Rates
+from gansearch.core.algorithm1 import MEASURES, Minibatch, Noise, Rates
 from gansearch.core.datasets import to_unit
 from gansearch.core.networks import Networks, Params
 from gansearch.core.shapes import Float, Tensor, UInt8
@@ -83,7 +84,8 @@ class Adversarial:
             self._counts[1] += state.alive
             if update_g:
                 if config.algorithm.order == "alternating":
-                    algorithm1.generator_step(state, self._generator_minibatch(t), rates, self._nets, config)
+                    # The listing draws fresh noise for G's own step.
+                    algorithm1.generator_step(state, self._noise("generator", t), rates, self._nets, config)
                 self._counts[0] += state.alive
         self.epochs += 1
         return dict(zip(MEASURES, (totals / self.steps_per_epoch).tolist(), strict=True))
@@ -107,17 +109,15 @@ class Adversarial:
         m = self.config.algorithm.batch_size
         return Minibatch(
             x=x,
-            z=networks.draw_noise(self.config.noise, self._draws, "noise/d", t, m),
-            masks_real=networks.draw_masks(self._nets, self._draws, "real", t, m),
-            masks_fake=networks.draw_masks(self._nets, self._draws, "fake", t, m),
+            masks=networks.draw_masks(self._nets, self._draws, "real", t, m),
+            noise=self._noise("fake", t),
         )
 
-    def _generator_minibatch(self, t: int) -> Minibatch:
-        """Return fresh noise for G's own step, as the listing asks."""
+    def _noise(self, purpose: str, t: int) -> Noise:
         m = self.config.algorithm.batch_size
-        return Minibatch(
-            z=networks.draw_noise(self.config.noise, self._draws, "noise/g", t, m),
-            masks_fake=networks.draw_masks(self._nets, self._draws, "g", t, m),
+        return Noise(
+            z=networks.draw_noise(self.config.noise, self._draws, f"noise/{purpose}", t, m),
+            masks=networks.draw_masks(self._nets, self._draws, purpose, t, m),
         )
 
     @torch.no_grad()
@@ -154,8 +154,8 @@ class Adversarial:
         """Return twice the multiply-adds of all matrix products of so many updates."""
         m, pieces = self.config.algorithm.batch_size, self.config.discriminator.pieces
         g_widths, d_widths = self._nets.generator_widths, self._nets.dropout_widths
-        g_layers = [2.0 * m * a * b for a, b in zip(g_widths, g_widths[1:], strict=False)]
-        d_layers = [2.0 * m * a * b * pieces for a, b in zip(d_widths, d_widths[1:], strict=False)]
+        g_layers = [2.0 * m * a * b for a, b in itertools.pairwise(g_widths)]
+        d_layers = [2.0 * m * a * b * pieces for a, b in itertools.pairwise(d_widths)]
         d_layers.append(2.0 * m * d_widths[-1])
         g, d = sum(g_layers), sum(d_layers)
         # D: forward and weight gradients on 2m images, input gradients but for the first layer's; G forward.

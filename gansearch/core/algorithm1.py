@@ -22,7 +22,7 @@ axes of trials. Nothing here waits for the device.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 
@@ -53,20 +53,31 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Minibatch:
-    """The randomness of one step.
+class Noise:
+    """The randomness of a pass through both networks.
 
     Attributes:
         z: noise samples, [*trials, m, z].
-        masks_fake: D's dropout masks for G(z), one an activation; None for no dropout.
-        x: examples, [*trials, m, d]; None in a step of G alone.
-        masks_real: D's dropout masks for x.
+        masks: D's dropout masks for G(z), one an activation; None for no dropout.
     """
 
-    z: Tensor
-    masks_fake: list[Tensor] | None
-    x: Tensor | None = None
-    masks_real: list[Tensor] | None = None
+    z: Float[Tensor, "*trials m z"]
+    masks: Sequence[Tensor] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Minibatch:
+    """What one discriminator step sees.
+
+    Attributes:
+        noise: noise samples.
+        x: examples, [*trials, m, d].
+        masks: D's dropout masks for x, one an activation; None for no dropout.
+    """
+
+    noise: Noise
+    x: Float[Tensor, "*trials m d"]
+    masks: Sequence[Tensor] | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,24 +102,24 @@ class Rates:
 def discriminator_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, config: TrialConfig) -> Tensor:
     """Move D once by ascending its stochastic gradient (line 6); return the measures of `MEASURES`."""
     with torch.no_grad():
-        fake_images = networks.generate(nets, state.g, batch.z)
+        fake_images = networks.generate(nets, state.g, batch.noise.z)
     real, fake, loss_d = _play(state, batch, fake_images, nets, config)
     grads_d = _gradient(loss_d, state.d)
     _descend(state, "d", grads_d, loss_d, rates, nets, config)
     return _measure(real, fake, loss_d, losses.generator_loss(fake, config.algorithm.objective))
 
 
-def generator_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, config: TrialConfig) -> None:
+def generator_step(state: State, noise: Noise, rates: Rates, nets: Networks, config: TrialConfig) -> None:
     """Move G once by descending its stochastic gradient (line 9) through the D of this moment."""
-    fake_images = networks.generate(nets, state.g, batch.z)
-    fake = networks.discriminate(nets, state.d, fake_images, batch.masks_fake)
+    fake_images = networks.generate(nets, state.g, noise.z)
+    fake = networks.discriminate(nets, state.d, fake_images, noise.masks)
     loss_g = losses.generator_loss(fake, config.algorithm.objective)
     _descend(state, "g", _gradient(loss_g, state.g), loss_g, rates, nets, config)
 
 
 def joint_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, config: TrialConfig) -> Tensor:
     """Move D and G once, both from one forward pass (the published code); return the measures."""
-    fake_images = networks.generate(nets, state.g, batch.z)
+    fake_images = networks.generate(nets, state.g, batch.noise.z)
     real, fake, loss_d = _play(state, batch, fake_images, nets, config)
     loss_g = losses.generator_loss(fake, config.algorithm.objective)
     grads_d = _gradient(loss_d, state.d, retain_graph=True)
@@ -122,8 +133,8 @@ def _play(
     state: State, batch: Minibatch, fake_images: Tensor, nets: Networks, config: TrialConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return D's logits on examples and on samples, and D's scaled loss."""
-    real = networks.discriminate(nets, state.d, batch.x, batch.masks_real)
-    fake = networks.discriminate(nets, state.d, fake_images, batch.masks_fake)
+    real = networks.discriminate(nets, state.d, batch.x, batch.masks)
+    fake = networks.discriminate(nets, state.d, fake_images, batch.noise.masks)
     return real, fake, config.algorithm.loss_scale * losses.discriminator_loss(real, fake)
 
 

@@ -9,6 +9,7 @@ in D); Goodfellow et al. 2013, "Maxout networks"; the initial ranges of the publ
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -78,7 +79,8 @@ def init_generator(networks: Networks, marginals: Float[Tensor, " d"], draws: Dr
 def init_discriminator(networks: Networks, draws: Draws) -> Params:
     """Return D's initial parameters: weights uniform in its range, biases 0."""
     config = networks.discriminator
-    fan_in, params = networks.data_dim, {}
+    fan_in = networks.data_dim
+    params: Params = {}
     for i, units in enumerate(config.hidden):
         params |= _uniform_layer("discriminator", i, fan_in, units * config.pieces, config.init_range, draws)
         fan_in = units
@@ -87,7 +89,7 @@ def init_discriminator(networks: Networks, draws: Draws) -> Params:
 
 def _uniform_layers(network: str, widths: Sequence[int], init_range: float, draws: Draws) -> Params:
     params: Params = {}
-    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         params |= _uniform_layer(network, i, fan_in, fan_out, init_range, draws)
     return params
 

@@ -63,13 +63,20 @@ def momentum_update_(
     """
     for name, p in params.items():
         v, live = moments[f"velocity.{name}"], _expand(alive, p)
-        step = grads[name].mul_(_expand(lr, p)).neg_().add_(v * _expand(momentum, p))
+        step = grads[name].mul_(_rate(lr, p)).neg_().add_(v * _rate(momentum, p))
         torch.where(live, step, v, out=v)
         p.addcmul_(v, live)  # v is finite, so a frozen trial adds 0
 
 
 def adam_update_(
-    params: Params, grads: Params, moments: Params, config: AdamConfig, *, lr: Rate, t: int, alive: Bool[Tensor, "*trials"]
+    params: Params,
+    grads: Params,
+    moments: Params,
+    config: AdamConfig,
+    *,
+    lr: Rate,
+    t: int,
+    alive: Bool[Tensor, "*trials"],
 ) -> None:
     """Move by Adam's update number t (from 1), in place; frozen trials keep everything.
 
@@ -80,11 +87,13 @@ def adam_update_(
         torch.where(live, m.lerp(g, 1 - config.beta1), m, out=m)
         torch.where(live, v.lerp(g * g, 1 - config.beta2), v, out=v)
         m_hat, v_hat = m / (1 - config.beta1**t), v / (1 - config.beta2**t)
-        torch.where(live, p - _expand(lr, p) * m_hat / (v_hat.sqrt() + config.eps), p, out=p)
+        torch.where(live, p - _rate(lr, p) * m_hat / (v_hat.sqrt() + config.eps), p, out=p)
 
 
-def _expand(value: Rate, p: Tensor) -> Rate:
-    """Return a value a trial, shaped to multiply that trial's parameters."""
-    if isinstance(value, torch.Tensor):
-        return value.reshape(value.shape + (1,) * (p.dim() - value.dim()))
-    return value
+def _expand(value: Tensor, p: Tensor) -> Tensor:
+    """Return one value a trial, shaped to act on that trial's parameters."""
+    return value.reshape(value.shape + (1,) * (p.dim() - value.dim()))
+
+
+def _rate(rate: Rate, p: Tensor) -> Rate:
+    return _expand(rate, p) if isinstance(rate, torch.Tensor) else rate

@@ -23,7 +23,8 @@ AWKWARD_NAME = r"50%_of $x^2$ & {a|b} #1 [*]~\end"
 
 
 def _table(tmp_path: Path, name: str = "my-run") -> Table1:
-    rows = [trial_row(A, 1, score=30.0), trial_row(A, 14, "confirm", status=schema.DIVERGED)]
+    rows = [trial_row(A, 1, score=30.0)]
+    rows += [trial_row(A, 14, "confirm", status=schema.DIVERGED, scored_by=p) for p in (FULL, PUBLISHED)]
     for seed, test in zip((11, 12, 13), TESTS, strict=True):
         rows += confirm_rows(A, seed, 20.0 + seed, test)
     return table1([write_run(tmp_path / name, rows)])
@@ -62,7 +63,7 @@ def test_the_text_reads_as_a_table(tmp_path: Path) -> None:
     assert re.fullmatch(r"  Deep GSN +214 ± 1\.1 \[ex\] +1890 ± 29 \[folds\]", row)
     ours = [line for line in lines if "my-run  " in line]
     assert [re.split(" {2,}", line.strip())[1:] for line in ours] == [
-        ["7.87 ± 0.75 [seeds] ± 1.2 [ex]", "3", "0/3 [0.00, 0.71]"],
+        ["7.87 ± 0.75 [seeds] ± 1.2 [ex]", "3", "1/4 [0.01, 0.81]"],
         ["11.37 ± 0.75 [seeds] ± 1.2 [ex]", "3", "1/4 [0.01, 0.81]"],
     ]
     starts = {line.index("my-run") for line in ours}

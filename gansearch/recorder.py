@@ -1,0 +1,119 @@
+"""Where a trial's outcome goes: the tables and checkpoint files of a run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors
+import safetensors.torch
+
+from gansearch import results, schema
+from gansearch.errors import ResultsError
+from gansearch.paths import RunPaths, TrialKey
+
+if TYPE_CHECKING:
+    import torch
+
+Row = Mapping[str, object]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Tensors and what else is needed to go on from them.
+
+    Attributes:
+        tensors: by name, on the CPU.
+        state: JSON-able values.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    state: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recorder:
+    """Writes one run directory. Every file appears whole or not at all.
+
+    Attributes:
+        run: the run directory.
+    """
+
+    run: Path
+
+    @property
+    def paths(self) -> RunPaths:
+        """The run directory's file names."""
+        return RunPaths(self.run)
+
+    def trial(self, key: TrialKey, row: Row) -> None:
+        """Write a trial's row under one protocol."""
+        path = self.paths.part(schema.TRIALS.name, key, str(row["protocol_id"]))
+        results.write_part(path, schema.TRIALS, [row])
+
+    def rows(self, key: TrialKey, protocol_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the trial's rows under these protocols, as far as they are there."""
+        parts = [self.paths.part(schema.TRIALS.name, key, p) for p in protocol_ids]
+        return [results.read_part(part, schema.TRIALS)[0] for part in parts if part.exists()]
+
+    def table(self, table: schema.Table, key: TrialKey, rows: Sequence[Row]) -> None:
+        """Write a trial's part of a table (curves, samples or examples) anew."""
+        results.write_part(self.paths.part(table.name, key), table, rows)
+
+    def read_table(self, table: schema.Table, key: TrialKey) -> list[dict[str, Any]]:
+        """Return a trial's part of a table; nothing where there is none."""
+        part = self.paths.part(table.name, key)
+        return results.read_part(part, table) if part.exists() else []
+
+    def find_test_evaluation(self, weights_digest: str, protocol_id: str, data_digest: str) -> dict[str, Any] | None:
+        """Return the ledger's entry for a model under a protocol, or None."""
+        return results.find_test_evaluation(self.run, weights_digest, protocol_id, data_digest)
+
+    def record_test_evaluation(self, row: Row) -> None:
+        """Enter an evaluation of the test set in the ledger."""
+        results.record_test_evaluation(self.run, {**row, "made_at": datetime.datetime.now(datetime.UTC)})
+
+    def save_checkpoint(self, key: TrialKey, checkpoint: Checkpoint) -> None:
+        """Replace the trial's checkpoint."""
+        _save(self.paths.checkpoint(key), checkpoint)
+
+    def load_checkpoint(self, key: TrialKey) -> Checkpoint | None:
+        """Return the trial's checkpoint, or None where there is none."""
+        path = self.paths.checkpoint(key)
+        return load(path) if path.exists() else None
+
+    def drop_checkpoint(self, key: TrialKey) -> None:
+        """Remove the checkpoint of a trial that has ended."""
+        path = self.paths.checkpoint(key)
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder stays where it holds a finalist's weights
+            path.parent.rmdir()
+
+    def save_weights(self, key: TrialKey, weights: Mapping[str, torch.Tensor], state: dict[str, Any]) -> None:
+        """Keep a finalist's scored weights."""
+        _save(self.paths.weights(key), Checkpoint(dict(weights), state))
+
+
+def _save(path: Path, checkpoint: Checkpoint) -> None:
+    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
+    payload = safetensors.torch.save(tensors, metadata={"state": json.dumps(checkpoint.state)})
+    results.write_bytes(path, payload)
+
+
+def load(path: Path) -> Checkpoint:
+    """Return what a safetensors file of this project holds.
+
+    Raises:
+        ResultsError: when it is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+            return Checkpoint(tensors, json.loads(file.metadata()["state"]))
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{path} is not a readable checkpoint: {error}") from error

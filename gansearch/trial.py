@@ -1,0 +1,147 @@
+"""One trial: a spec in; reports while it trains, and its rows at the end, on any executor.
+
+A `Trial` is advanced from report to report by whoever runs it: the loop of `run` in this process, or a
+worker elsewhere, which it does not know. Whatever happens, it ends as one row under each of its score
+protocols.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gansearch import schema
+from gansearch.core.datasets import Dataset
+from gansearch.errors import UserError
+from gansearch.recorder import Recorder
+from gansearch.rows import Row, draft_row, final_rows
+from gansearch.spec import TrialSpec
+from gansearch.training import Placement, Training
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a trial says after each report.
+
+    Attributes:
+        epoch: epochs done.
+        objective: what searchers and schedulers see, in nats under the report protocol: the best so far
+            where the best weights are scored, else the current value. None where no report was finite,
+            and at the end of a trial that failed or diverged.
+        status: the trial's status once it has ended, else None.
+        draft: the trial's row as far as it is known, whatever the protocol.
+    """
+
+    epoch: int
+    objective: float | None
+    status: str | None
+    draft: Row
+
+
+class Trial:
+    """One trial, advanced from report to report.
+
+    Making one is cheap: data are moved, networks initialised and a checkpoint read by the first `advance`.
+
+    Args:
+        spec: what is asked for.
+        data: the data set; its test split may be locked away unless the spec reads it.
+        recorder: where its outcome goes.
+        placement: what it runs on.
+    """
+
+    def __init__(self, spec: TrialSpec, data: Dataset, recorder: Recorder, placement: Placement) -> None:
+        self.spec = spec
+        self._data, self._recorder, self._placement = data, recorder, placement
+        self._row = draft_row(spec, data.digests)
+        self._training: Training | None = None
+        self._status: str | None = None
+
+    def advance(self) -> Report:
+        """Train to the next report; at the budget's end, score the trial and write its rows.
+
+        An error ends the trial as FAILED and is not raised: `error` in its row says what it was. An
+        outcome that is already in the table is returned and nothing runs again.
+        """
+        if self._status is None and (outcome := self.outcome()) is not None:
+            self._row, self._status = outcome, outcome["status"]
+        if self._status is not None:
+            return self._report()
+        try:
+            if self._training is None:
+                self._training = Training(self.spec, self._data, self._recorder, self._placement, self._row)
+            ending = self._training.to_next_report()
+            if ending == schema.COMPLETE:
+                self._complete(self._training.scores())
+            elif ending == schema.DIVERGED:
+                self._write(ending, error=f"a loss or gradient became non-finite by epoch {self._row['epochs']}")
+        except Exception as error:  # noqa: BLE001  # whatever went wrong, the trial ends as a row
+            self._write(schema.FAILED, error=describe(error))
+        return self._report()
+
+    def outcome(self) -> Row | None:
+        """Return the row of the trial's first protocol if the trial has already ended, else None."""
+        done = self._recorder.rows(self.spec.key, [p.id for p in self.spec.protocols])
+        ended = len(done) == len(self.spec.protocols) and all(r["status"] != schema.INTERRUPTED for r in done)
+        return done[0] if ended else None
+
+    def interrupt(self, reason: str) -> None:
+        """Write a checkpoint and the row of a trial that is stopped before its end."""
+        if self._status is None and self._training is not None:
+            self._training.checkpoint()
+            self._write(schema.INTERRUPTED, error=reason)
+
+    def _complete(self, scores: list[Row]) -> None:
+        if all(math.isfinite(score["valid_ll_mean"]) for score in scores):
+            self._write(schema.COMPLETE, scores=scores)
+        else:
+            self._write(schema.DIVERGED, error="the samples have no finite log-likelihood")
+
+    def _write(self, status: str, *, error: str | None = None, scores: list[Row] | None = None) -> None:
+        for row in final_rows(self._row, self.spec, status, error=error, scores=scores or ()):
+            self._recorder.trial(self.spec.key, row)
+        if status != schema.INTERRUPTED:
+            self._recorder.drop_checkpoint(self.spec.key)
+        self._status = status
+
+    def _report(self) -> Report:
+        name = "report_ll_mean" if self.spec.config.score.at == "best" else "report_last_ll_mean"
+        unscored = self._status in (schema.FAILED, schema.DIVERGED)
+        objective: Any = None if unscored else self._row.get(name)
+        return Report(epoch=self._row["epochs"], objective=objective, status=self._status, draft=dict(self._row))
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in one line, for the column `error`."""
+    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:500]
+
+
+def run(
+    spec: TrialSpec,
+    data: Dataset,
+    recorder: Recorder,
+    placement: Placement,
+    on_report: Callable[[Report], None] = lambda _: None,
+) -> list[Row]:
+    """Run a trial to its end in this process; return its rows, one under each protocol.
+
+    Args:
+        spec: what is asked for.
+        data: the data set.
+        recorder: where its outcome goes.
+        placement: what it runs on.
+        on_report: called after each report.
+    """
+    trial = Trial(spec, data, recorder, placement)
+    try:
+        while True:
+            report = trial.advance()
+            on_report(report)
+            if report.status is not None:
+                return recorder.rows(spec.key, [p.id for p in spec.protocols])
+    except KeyboardInterrupt:
+        trial.interrupt("interrupted")
+        raise
