@@ -145,6 +145,13 @@ def test_the_form_of_what_is_dumped() -> None:
     assert text.endswith("rate: 1.0e-05\n")
 
 
+@pytest.mark.parametrize("text", ["12e456789012", "004711004711", "0o17", "1e-4", ".5", "null", "yes", "1:30", ""])
+def test_text_that_looks_like_something_else_stays_text(text: str) -> None:
+    # An identifier of hex digits is now and then a number to one reader or the other.
+    dumped = dump_yaml({"config_id": text})
+    assert parse_yaml(dumped, "text") == yaml.safe_load(dumped) == {"config_id": text}
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_not_finite_are_not_dumped(number: float) -> None:
     with pytest.raises(ValueError, match="finite"):
