@@ -1,0 +1,40 @@
+"""The command line: `gansearch COMMAND ...`.
+
+Tables and data go to stdout, everything else to stderr. Exit codes: 0 done; 1 it ran, but the answer is no;
+2 the input is wrong. Commands import what they need when they run, so that help is there at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+from gansearch.cli import models, shipped, sweeps, tables, trials
+from gansearch.cli.output import finish, say
+from gansearch.cli.parser import make_parser, parse
+from gansearch.errors import UserError
+
+COMMANDS = (*sweeps.COMMANDS, *tables.COMMANDS, *trials.COMMANDS, *models.COMMANDS, *shipped.COMMANDS)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        argv: the arguments after the program's name; those of this process by default.
+    """
+    try:
+        arguments = parse(make_parser(COMMANDS), sys.argv[1:] if argv is None else argv)
+        code: int = arguments.run(arguments)
+    except UserError as error:
+        say(f"error: {error.message}")
+        if error.hint:
+            say(f"hint: {error.hint}")
+        code = 2
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the clean-up short
+        say("interrupted")
+        code = 1
+    finish()
+    return code

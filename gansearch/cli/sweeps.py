@@ -1,0 +1,170 @@
+"""`sweep`, `status` and `stop`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gansearch.cli.output import emit, emit_json, say
+from gansearch.cli.parser import Command, add_data, add_json, data_options, integer, seconds
+from gansearch.errors import ResultsError
+
+if TYPE_CHECKING:
+    from gansearch.search.study import Study
+    from gansearch.search.sweep import SweepResult
+
+_POLL_SECONDS = 0.2
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("space", metavar="SPACE", help="a study file, or the name of a shipped one")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run directory, made here")
+    parser.add_argument("--num-trials", type=integer(1), metavar="N", help="configurations, instead of the study's")
+    parser.add_argument("--epochs", type=integer(1), metavar="E", help="each trial's budget, instead of the study's")
+    parser.add_argument("--seed", type=integer(0), metavar="S", help="the sweep's seed, instead of the study's")
+    parser.add_argument("--address", metavar="A", help="a running Ray cluster (default: Ray on this machine)")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and what it would cost; run nothing")
+    add_data(parser)
+    add_json(parser)
+
+
+def run_sweep(arguments: argparse.Namespace) -> int:
+    """Run a study, or show what it would do."""
+    from gansearch.search.study import load_study
+
+    study = load_study(arguments.space)
+    options = {name: getattr(arguments, name) for name in ("num_trials", "epochs", "seed")}
+    if any(value is not None for value in options.values()):
+        study = study.with_options(**options)
+    if arguments.dry_run:
+        from gansearch.cli.plan import show_plan
+
+        return show_plan(study, arguments)
+    return _sweep(study, arguments)
+
+
+def _sweep(study: Study, arguments: argparse.Namespace) -> int:
+    from gansearch.cli.display import shown
+
+    say(f"sweep {study.name} into {arguments.out}: {study.num_trials * study.repeats} trials of {study.epochs} epochs")
+    with shown(study.name) as on_progress:
+        from gansearch.search.sweep import sweep
+
+        result = sweep(
+            study, arguments.out, address=arguments.address, on_progress=on_progress, **data_options(arguments)
+        )
+    _tell(result, arguments.out)
+    if arguments.json:
+        emit_json(dataclasses.asdict(result))
+    else:
+        emit(summary(result, arguments.out))
+    return 0 if result.complete else 1
+
+
+def summary(result: SweepResult, run: Path) -> str:
+    """Return how a sweep ended, in one line."""
+    ended = ", ".join(f"{n} {status}" for status, n in result.ended.items() if n) or "none"
+    how = "done" if result.complete else f"ended early ({result.reason})"
+    return f"{run}: {how}; trials: {ended}"
+
+
+def _tell(result: SweepResult, run: Path) -> None:
+    """Say what can be done next with what there is."""
+    if not result.complete:
+        say(f"the sweep ended early: {result.reason}; finished trials are kept in {run}")
+    if result.ended.get("COMPLETE"):
+        say(f"next: gansearch best {run}")
+    if result.complete:
+        say(f"      gansearch table1 {run}")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    add_json(parser)
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    """Show how far a sweep is."""
+    from gansearch.search.progress import ENDED, lines, read_progress
+
+    run = arguments.run_directory
+    progress = read_progress(run)
+    if arguments.json:
+        emit_json(progress.to_dict() | {"alive": progress.alive})
+    else:
+        emit("\n".join(lines(progress)))
+    if progress.stage not in ENDED and not progress.alive:
+        say(f"the sweep's driver is gone (process {progress.pid} on {progress.host}); finished trials are kept")
+        say(f"hint: gansearch best {run} shows the best of them")
+    return 0
+
+
+def _add_stop(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    parser.add_argument(
+        "--timeout", type=seconds, default=120.0, metavar="S", help="seconds to wait for the end (default: 120)"
+    )
+
+
+def run_stop(arguments: argparse.Namespace) -> int:
+    """Ask a sweep to end and wait until it has."""
+    from gansearch.paths import RunPaths
+    from gansearch.search.progress import lines, read_progress
+
+    run = arguments.run_directory
+    progress = read_progress(run)
+    if not progress.alive:
+        state = f"it is {progress.stage}" if progress.stage in ("done", "stopped", "failed") else "its driver is gone"
+        raise ResultsError(f"no sweep runs in {run}: {state}", hint=f"gansearch status {run}")
+    request = RunPaths(run).stop_request
+    request.touch()
+    say(f"asked the sweep in {run} to end; waiting for it")
+    deadline = time.monotonic() + arguments.timeout
+    while progress.alive and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        progress = read_progress(run)
+    if progress.alive:
+        say(f"the sweep has not ended within {arguments.timeout:g} s; it ends as soon as a running trial reports")
+        return 1
+    request.unlink(missing_ok=True)  # a driver that died instead of ending leaves it
+    emit("\n".join(lines(progress)))
+    return 0
+
+
+COMMANDS = (
+    Command(
+        name="sweep",
+        help="search a space, then confirm what validation chose",
+        description="Run a study: search its space with Ray Tune, then train the chosen configuration again from\n"
+        "fresh seeds and score it on the test set. Ctrl-C ends it cleanly: finished trials stay.",
+        examples=(
+            "gansearch sweep quickstart --out runs/quickstart",
+            "gansearch sweep mnist --out runs/mnist --num-trials 8 --epochs 10 --dry-run",
+        ),
+        add_arguments=_add_sweep,
+        run=run_sweep,
+    ),
+    Command(
+        name="status",
+        help="how far a sweep is",
+        description="Show how far a sweep is, from any terminal that sees the run directory.",
+        examples=("gansearch status runs/quickstart",),
+        add_arguments=_add_status,
+        run=run_status,
+    ),
+    Command(
+        name="stop",
+        help="end a running sweep cleanly",
+        description="Ask a running sweep to end and wait until it has. Finished trials stay.",
+        examples=("gansearch stop runs/quickstart",),
+        add_arguments=_add_stop,
+        run=run_stop,
+    ),
+)
