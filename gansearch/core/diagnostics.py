@@ -207,7 +207,7 @@ def nearest_distances(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], 
             value, index = torch.addmm(images.square().sum(1), points, images.T, alpha=-2).min(1)
             nearest = torch.where(value < least, index + start, nearest)
             least = torch.minimum(value, least)
-    return torch.linalg.vector_norm(points.double() - to_unit(data[nearest], levels).double(), dim=1)
+    return (points.double() - to_unit(data[nearest], levels).double()).square().sum(1).sqrt()
 
 
 @torch.no_grad()

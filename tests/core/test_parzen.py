@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -230,33 +231,53 @@ def test_precision_is_put_back_after_an_error(user_precision: None) -> None:
     assert torch.get_float32_matmul_precision() == "high"
 
 
-class _LargestTensor(TorchDispatchMode):
-    """Records the bytes of the largest tensor that any operation returns."""
+class _PeakMemory(TorchDispatchMode):
+    """Records the most bytes that the results of operations held at one time."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
+        self._results: list[weakref.ref[torch.Tensor]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor):
-                self.bytes = max(self.bytes, leaf.numel() * leaf.element_size())
+        self._results += [weakref.ref(leaf) for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
+        alive = [(ref, tensor) for ref in self._results if (tensor := ref()) is not None]
+        self._results = [ref for ref, _ in alive]
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for _, tensor in alive}
+        self.bytes = max(self.bytes, sum(storages.values()))
         return out
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, points = normal(0, 700, 30), normal(1, 900, 30)
-    block_bytes, row_bytes = 10_000, 700 * 4
+    block_bytes, all_distances = 10_000, 700 * 900 * 4
     monkeypatch.setattr(parzen, "_BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(parzen, "_MIN_ROWS", 1)
-    monkeypatch.setattr(parzen, "_CACHE_BYTES", 0)
-    with _LargestTensor() as largest:
-        fit_sigma(samples, points, protocol())
-    # One sigma's values of all points, a grid of them, or a copy of either set is all that may exceed a block.
-    assert block_bytes // row_bytes >= 1
-    assert largest.bytes <= max(block_bytes, 24 * 900 * 8, 900 * 30 * 4, 700 * 30 * 4)
-    assert largest.bytes < 900 * row_bytes / 5  # far from all distances at once
+    monkeypatch.setattr(parzen, "_CACHE_BYTES", all_distances - 1)
+    with _PeakMemory() as peak:
+        fit_sigma(samples, points, protocol(sigma_points=5))
+    # Copies of both sets with what computing them takes, the grid's values, and a few blocks.
+    bound = 3 * 700 * 30 * 4 + 900 * 30 * 4 + 3 * 5 * 900 * 8 + 4 * block_bytes
+    assert peak.bytes < bound < all_distances / 4
+    monkeypatch.setattr(parzen, "_CACHE_BYTES", all_distances)
+    with _PeakMemory() as peak:
+        fit_sigma(samples, points, protocol(sigma_points=5))
+    assert all_distances < peak.bytes < all_distances + bound
+
+
+@pytest.mark.parametrize("shift", [-0.75, -0.125, 0.0, 0.5])
+def test_refinement_returns_the_values_at_its_sigma(shift: float) -> None:
+    """A cusp on one of the halved steps: the parabola's vertex is no better than the last step's best."""
+    sigma, step, offsets = 0.2, 0.16, torch.tensor([0.0, 0.1, 0.3])
+
+    def evaluate(sigmas: tuple[float, ...]) -> torch.Tensor:
+        return torch.stack([-abs(math.log(s / sigma) - shift * step) + offsets for s in sigmas]).double()
+
+    ends = evaluate((sigma * math.exp(-step), sigma * math.exp(step))).mean(1).tolist()
+    refined, ll = parzen._refine(evaluate, sigma, evaluate((sigma,))[0], step, *ends)
+    assert refined == pytest.approx(sigma * math.exp(shift * step))
+    torch.testing.assert_close(ll, evaluate((refined,))[0])
 
 
 def test_cached_and_recomputed_distances_give_the_same_fit(
