@@ -1,15 +1,17 @@
 """A trial's configuration: the parts of the 2014 adversarial nets that can be varied.
 
 `TrialConfig` holds what is trained. How it is scored is a `protocols.Protocol`; which draw of it is
-meant (seed, fold) is a `trial.TrialSpec`. The defaults are the published MNIST recipe.
+meant (seed, fold) is a `spec.TrialSpec`. The defaults are the published MNIST recipe.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
-from collections.abc import Iterator, Mapping
+import typing
+from collections.abc import Mapping
 from typing import Any
 
 from gansearch import parsing
@@ -25,6 +27,11 @@ def _choose(where: str, value: str, legal: tuple[str, ...]) -> None:
 def _require(ok: bool, where: str, rule: str, value: object) -> None:
     if not ok:
         raise ConfigError(f"{where} must be {rule}, got {value}")
+
+
+def _count(where: str, value: int) -> None:
+    _require(value >= 1, where, "1 or more", value)
+    _require(value < 2**63, where, "below 2**63, which a table's column can hold", value)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,7 @@ class NoiseConfig:
     distribution: str = "uniform"
 
     def __post_init__(self) -> None:
-        _require(self.dim >= 1, "noise.dim", "1 or more", self.dim)
+        _count("noise.dim", self.dim)
         _choose("noise.distribution", self.distribution, ("uniform", "gaussian"))
 
 
@@ -101,7 +108,7 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         _check_network("discriminator", self.hidden, self.init_range, self.max_col_norm)
-        _require(self.pieces >= 1, "discriminator.pieces", "1 or more", self.pieces)
+        _count("discriminator.pieces", self.pieces)
         for name in ("dropout_input", "dropout_hidden"):
             value = getattr(self, name)
             _require(0 <= value < 1, f"discriminator.{name}", "a probability of dropping in [0, 1)", value)
@@ -138,7 +145,7 @@ class AlgorithmConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "k", "batch_size"):
-            _require(getattr(self, name) >= 1, f"algorithm.{name}", "1 or more", getattr(self, name))
+            _count(f"algorithm.{name}", getattr(self, name))
         _choose("algorithm.order", self.order, ("simultaneous", "alternating"))
         _choose("algorithm.objective", self.objective, ("non-saturating", "saturating"))
         _require(0 < self.loss_scale < math.inf, "algorithm.loss_scale", "above 0", self.loss_scale)
@@ -239,7 +246,7 @@ class ScoreConfig:
     at: str = "best"
 
     def __post_init__(self) -> None:
-        _require(self.report_every >= 1, "score.report_every", "1 or more", self.report_every)
+        _count("score.report_every", self.report_every)
         _choose("score.at", self.at, ("best", "last"))
 
 
@@ -275,14 +282,20 @@ class TrialConfig:
         return digest(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the canonical nested mapping: plain values, without the sections that do not act."""
+        """Return the canonical nested mapping: plain values, without the sections that do not act.
+
+        Equal configurations have equal mappings: a rate given as the integer 1 is the float 1.0 here.
+
+        Raises:
+            ConfigError: when a value that was set in Python has the wrong type.
+        """
         inactive = {"momentum": "adam", "adam": "momentum"}[self.update.rule]
-        nested = dataclasses.asdict(self)
-        del nested[inactive]
-        for section in nested.values():
-            for key, value in section.items():
-                if isinstance(value, tuple):
-                    section[key] = list(value)
+        nested: dict[str, Any] = {}
+        for name, hint in parameters():
+            section, key = name.split(".")
+            if section != inactive:
+                value = parsing.convert(hint, self.get(name), name)
+                nested.setdefault(section, {})[key] = list(value) if isinstance(value, tuple) else value
         return nested
 
     def to_json(self) -> str:
@@ -305,18 +318,14 @@ class TrialConfig:
             ConfigError: for an unknown name, a wrong type or a value out of range.
         """
         types = dict(parameters())
-        nested = {section.name: {} for section in dataclasses.fields(self)}  # type: dict[str, dict[str, object]]
+        changes: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
             if name not in types:
                 raise ConfigError(f"no parameter is called '{name}'", hint=nearest(name, types))
             section, key = name.split(".")
-            nested[section][key] = parsing.convert(types[name], value, name)
-        return dataclasses.replace(
-            self,
-            **{
-                name: dataclasses.replace(getattr(self, name), **changes) for name, changes in nested.items() if changes
-            },
-        )
+            changes.setdefault(section, {})[key] = parsing.convert(types[name], value, name)
+        sections = {name: dataclasses.replace(getattr(self, name), **new) for name, new in changes.items()}
+        return dataclasses.replace(self, **sections)
 
     def get(self, name: str) -> object:
         """Return the value of a dotted parameter name."""
@@ -324,10 +333,11 @@ class TrialConfig:
         return getattr(getattr(self, section), key)
 
 
-def parameters() -> Iterator[tuple[str, Any]]:
-    """Yield every parameter's dotted name and its type, in the order of the sections."""
-    import typing
-
-    for section, cls in typing.get_type_hints(TrialConfig).items():
-        for key, hint in typing.get_type_hints(cls).items():
-            yield f"{section}.{key}", hint
+@functools.cache
+def parameters() -> tuple[tuple[str, Any], ...]:
+    """Return every parameter's dotted name and its type, in the order of the sections."""
+    return tuple(
+        (f"{section}.{key}", hint)
+        for section, cls in typing.get_type_hints(TrialConfig).items()
+        for key, hint in typing.get_type_hints(cls).items()
+    )

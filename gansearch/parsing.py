@@ -62,7 +62,10 @@ def convert(hint: Any, value: object, where: str) -> Any:
         of = typing.get_args(hint)[1]
         return {str(k): convert(of, v, f"{where}.{k}") for k, v in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{where} is too large for a float: {_show(value)}") from None
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint is bool and isinstance(value, bool):

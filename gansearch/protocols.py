@@ -8,10 +8,15 @@ and `published-2014` (how the published rows of Table 1 were scored).
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from typing import Any
 
 from gansearch.errors import ConfigError, nearest
 from gansearch.seeds import digest
+
+# The name is part of file names.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +24,7 @@ class Protocol:
     """How a set of samples is scored.
 
     Attributes:
-        name: what people call it.
+        name: what people call it: letters, digits, `.`, `_` and `-`, the first a letter or digit.
         num_samples: generator samples that carry the kernels, 1 or more.
         sigma_min: smallest bandwidth of the grid, in score-space units, above 0.
         sigma_max: largest bandwidth of the grid, above `sigma_min`.
@@ -44,14 +49,18 @@ class Protocol:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.num_samples < 1:
-            raise ConfigError(f"protocol {self.name}: num_samples must be 1 or more, got {self.num_samples}")
-        if not 0 < self.sigma_min < self.sigma_max:
+        if not _NAME.fullmatch(self.name):
             raise ConfigError(
-                f"protocol {self.name}: 0 < sigma_min < sigma_max must hold, got {self.sigma_min} and {self.sigma_max}"
+                f"protocol name '{self.name}' must be letters, digits, '.', '_' and '-', the first a letter or digit"
             )
-        if self.sigma_points < 2:
-            raise ConfigError(f"protocol {self.name}: sigma_points must be 2 or more, got {self.sigma_points}")
+        where = f"protocol {self.name}"
+        for field, least in (("num_samples", 1), ("sigma_points", 2)):
+            if getattr(self, field) < least:
+                raise ConfigError(f"{where}: {field} must be {least} or more, got {getattr(self, field)}")
+        if not 0 < self.sigma_min < self.sigma_max < math.inf:
+            raise ConfigError(
+                f"{where}: 0 < sigma_min < sigma_max < inf must hold, got {self.sigma_min} and {self.sigma_max}"
+            )
         for field, legal in (
             ("valid_subset", ("all", "first", "random")),
             ("space", ("unit",)),
@@ -59,10 +68,10 @@ class Protocol:
         ):
             value = getattr(self, field)
             if value not in legal:
-                raise ConfigError(f"protocol {self.name}: {field} is '{value}'", hint=nearest(str(value), legal))
+                raise ConfigError(f"{where}: {field} is '{value}', which is not known", hint=nearest(value, legal))
         if self.valid_subset != "all" and self.valid_count < 1:
             raise ConfigError(
-                f"protocol {self.name}: valid_subset '{self.valid_subset}' needs valid_count of 1 or more"
+                f"{where}: valid_subset '{self.valid_subset}' needs valid_count of 1 or more, got {self.valid_count}"
             )
 
     @property

@@ -20,8 +20,6 @@ from gansearch.paths import RunPaths, TrialKey
 if TYPE_CHECKING:
     import torch
 
-Row = Mapping[str, object]
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -51,7 +49,7 @@ class Recorder:
         """The run directory's file names."""
         return RunPaths(self.run)
 
-    def trial(self, key: TrialKey, row: Row) -> None:
+    def trial(self, key: TrialKey, row: Mapping[str, object]) -> None:
         """Write a trial's row under one protocol."""
         path = self.paths.part(schema.TRIALS.name, key, str(row["protocol_id"]))
         results.write_part(path, schema.TRIALS, [row])
@@ -61,7 +59,7 @@ class Recorder:
         parts = [self.paths.part(schema.TRIALS.name, key, p) for p in protocol_ids]
         return [results.read_part(part, schema.TRIALS)[0] for part in parts if part.exists()]
 
-    def table(self, table: schema.Table, key: TrialKey, rows: Sequence[Row]) -> None:
+    def table(self, table: schema.Table, key: TrialKey, rows: Sequence[Mapping[str, object]]) -> None:
         """Write a trial's part of a table (curves, samples or examples) anew."""
         results.write_part(self.paths.part(table.name, key), table, rows)
 
@@ -74,7 +72,7 @@ class Recorder:
         """Return the ledger's entry for a model under a protocol, or None."""
         return results.find_test_evaluation(self.run, weights_digest, protocol_id, data_digest)
 
-    def record_test_evaluation(self, row: Row) -> None:
+    def record_test_evaluation(self, row: Mapping[str, object]) -> None:
         """Enter an evaluation of the test set in the ledger."""
         results.record_test_evaluation(self.run, {**row, "made_at": datetime.datetime.now(datetime.UTC)})
 
@@ -88,10 +86,10 @@ class Recorder:
         return load(path) if path.exists() else None
 
     def drop_checkpoint(self, key: TrialKey) -> None:
-        """Remove the checkpoint of a trial that has ended."""
+        """Remove the checkpoint of a trial that has ended; a finalist's weights beside it stay."""
         path = self.paths.checkpoint(key)
         path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # the folder stays where it holds a finalist's weights
+        with contextlib.suppress(OSError):  # not empty, or never made
             path.parent.rmdir()
 
     def save_weights(self, key: TrialKey, weights: Mapping[str, torch.Tensor], state: dict[str, Any]) -> None:

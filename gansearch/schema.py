@@ -164,7 +164,7 @@ TRIALS = Table(
         Column("run_code_revision", "string", "revision of this project's code; `-dirty` where files differ from it"),
         Column("run_gansearch_version", "string", "version of gansearch"),
         Column("run_torch_version", "string", "version of PyTorch"),
-        Column("run_ray_version", "string", "version of Ray; null where Ray was not used"),
+        Column("run_ray_version", "string", "version of Ray that is installed; null where none is"),
         Column("run_python_version", "string", "version of Python"),
     ),
     ("config_id", "seed", "stage", "fold", "protocol_id"),

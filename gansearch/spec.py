@@ -20,9 +20,9 @@ class TrialSpec:
 
     Attributes:
         config: what is trained.
-        seed: where all its randomness comes from, 0 or more.
+        seed: where all its randomness comes from, 0 or more and below 2**63.
         stage: search, confirm, train or reproduce. Only confirm trials read the test set.
-        fold: fold of the data set.
+        fold: fold of the data set, 0 or more.
         replicate: which of the configuration's seeds this is, from 0.
         protocols: score protocols; the trial becomes one row under each, and the first is the one it is
             judged by.
@@ -40,6 +40,9 @@ class TrialSpec:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be 0 or more and below 2**63, got {self.seed}")
+        for name in ("fold", "replicate"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.stage not in STAGES:
             raise ConfigError(f"stage must be one of {', '.join(STAGES)}, got '{self.stage}'")
         if not self.protocols or len({p.id for p in self.protocols}) < len(self.protocols):

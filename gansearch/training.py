@@ -6,7 +6,10 @@ It knows nothing of what is inside the model it trains: a `Learner` trains by ep
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import functools
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -14,17 +17,19 @@ from typing import Protocol
 
 import torch
 
-from gansearch import pictures, schema, scoring
+from gansearch import pictures, protocols, schema, scoring
 from gansearch.config import TrialConfig
 from gansearch.core import diagnostics
 from gansearch.core.adversarial import Adversarial
 from gansearch.core.datasets import Dataset, as_tensor
 from gansearch.core.shapes import Float, Tensor, UInt8
-from gansearch.errors import DataError, ResourceError
+from gansearch.errors import DataError, ResourceError, ResultsError
 from gansearch.provenance import environment
 from gansearch.recorder import Checkpoint, Recorder
 from gansearch.rows import Row
 from gansearch.spec import TrialSpec
+
+_log = logging.getLogger(__name__)
 
 REPORT_PICTURES = 16
 """Samples in a report's picture; always of the same noise."""
@@ -92,10 +97,21 @@ class Placement:
         return torch.device(self.device)
 
 
+@functools.lru_cache(maxsize=1)
+def _on_device(data: Dataset, device: torch.device, num_samples: int) -> tuple[Tensor, diagnostics.Reference]:
+    """Return the validation images on a device, and what diagnostics need, with the training images there.
+
+    Kept for the process's next trial, which mostly has the same data: on MNIST this takes a second or two.
+    """
+    train, valid = as_tensor(data.train).to(device), as_tensor(data.valid).to(device)
+    return valid, diagnostics.reference(train, valid, data.levels, num_samples=num_samples)
+
+
 class Training:
     """The model, the data on its device, and everything that reports have gathered so far.
 
-    Continues from the trial's checkpoint where there is one.
+    Continues from the trial's checkpoint where there is one. A checkpoint that cannot be read costs time
+    and nothing else: the trial starts over, which is logged, and ends with the same bits.
 
     Args:
         spec: what is asked for.
@@ -103,19 +119,26 @@ class Training:
         recorder: where curves, pictures and checkpoints go.
         placement: what it runs on.
         row: the trial's draft row, filled as training goes.
+
+    Raises:
+        DataError: when the spec reads the test split and it is locked away.
+        ResourceError: when the device is not there.
+        ValueError: when the data do not fill one minibatch.
     """
 
     def __init__(self, spec: TrialSpec, data: Dataset, recorder: Recorder, placement: Placement, row: Row) -> None:
+        if spec.scores_test and data.test is None:
+            raise DataError("the test split is locked away from this trial, but its stage scores it")
+        self._origin = time.monotonic()  # when the trial would have started, had it never been interrupted
         self._spec, self._data, self._recorder, self._row = spec, data, recorder, row
         self._device = placement.claim()
         self._checkpoint_seconds = placement.checkpoint_seconds
         row.update(environment(self._device, placement.threads), run_gpu_share=placement.gpu_share)
-        self._train = as_tensor(data.train).to(self._device)
-        self._valid = as_tensor(data.valid).to(self._device)
         fewest = min(p.num_samples for p in (*spec.protocols, spec.report_protocol))
-        self._reference = diagnostics.reference(self._train, self._valid, data.levels, num_samples=fewest)
-        self._learner = make_learner(spec.config, self._train, data.levels, spec.seed)
+        self._valid, self._reference = _on_device(data, self._device, fewest)
+        self._learner = make_learner(spec.config, self._reference.train, data.levels, spec.seed)
         self._epochs = 0
+        self._amid_epochs = False
         self._best: dict[str, Tensor] | None = None
         self._curves: list[Row] = []
         self._pictures: list[Row] = []
@@ -126,8 +149,11 @@ class Training:
     def to_next_report(self) -> str | None:
         """Train to the next report and write it; return how training ended, or None where it goes on."""
         budget = self._spec.config.algorithm.epochs
+        if self._epochs == budget:  # it was interrupted after its last report
+            return schema.COMPLETE
         target = min(self._epochs + self._spec.config.score.report_every, budget)
         measures, started = [], time.monotonic()
+        self._amid_epochs = True
         while self._epochs < target:
             measures.append(self._learner.train_epoch())
             self._epochs += 1
@@ -136,13 +162,12 @@ class Training:
         self._seconds["train"] += trained - started
         rate = len(measures) * len(self._data.train) / (trained - started)
         self._report({name: sum(m[name] for m in measures) / len(measures) for name in measures[0]}, rate)
-        self._seconds["score"] += time.monotonic() - trained
+        self._scored_since(trained)
         self._row.update(
             run_train_seconds=self._seconds["train"],
-            run_score_seconds=self._seconds["score"],
-            run_seconds=self._seconds["train"] + self._seconds["score"],
-            run_examples_per_second=self._epochs * len(self._data.train) / max(self._seconds["train"], 1e-9),
+            run_examples_per_second=self._epochs * len(self._data.train) / self._seconds["train"],
         )
+        self._amid_epochs = False
         if diverged:
             return schema.DIVERGED
         if self._epochs == budget:
@@ -150,6 +175,11 @@ class Training:
         if time.monotonic() - self._checkpointed >= self._checkpoint_seconds:
             self.checkpoint()
         return None
+
+    def _scored_since(self, started: float) -> None:
+        now = time.monotonic()
+        self._seconds["score"] += now - started
+        self._row.update(run_score_seconds=self._seconds["score"], run_seconds=now - self._origin)
 
     def _report(self, measures: dict[str, float], rate: float) -> None:
         spec, row = self._spec, self._row
@@ -172,7 +202,7 @@ class Training:
                 "g_updates": counters["g_updates"],
                 "d_updates": counters["d_updates"],
                 "examples_per_second": rate,
-                "seconds": self._seconds["train"] + self._seconds["score"],
+                "seconds": time.monotonic() - self._origin,
             }
         )
         row.update(epochs=self._epochs, report_last_ll_mean=score.mean, **counters)
@@ -194,98 +224,127 @@ class Training:
         """Score the finished trial; return the columns of its row under each protocol.
 
         Where the spec reads the test set, its evaluations go to the ledger, one already made of the same
-        model is used again, and the per-example values, the sheet and the weights are kept.
+        model is used again, and the per-example values, the sheet and the weights are kept. Without a
+        finite validation score under every protocol nothing is kept.
         """
         started = time.monotonic()
-        spec, levels = self._spec, self._data.levels
-        best = spec.config.score.at == "best" and self._best is not None
-        weights = self._best if best and self._best is not None else self._learner.weights()
-        scored_epoch = self._row["report_epoch"] if best else self._epochs
+        spec = self._spec
+        if spec.config.score.at == "best" and self._best is not None:
+            weights, epoch = self._best, self._row["report_epoch"]
+        else:
+            weights, epoch = self._learner.weights(), self._epochs
         digest = weights_digest(weights)
-        columns, examples = [], []
+        columns: list[Row] = []
+        examples: list[Row] = []
         for protocol in spec.protocols:
             samples = self._learner.sample(weights, protocol.num_samples, "score")
-            valid, fit = scoring.score_valid(samples, self._valid, levels, protocol)
-            found = diagnostics.diagnose(samples, self._reference)
+            valid, fit = scoring.score_valid(samples, self._valid, self._data.levels, protocol)
             row: Row = {
                 "valid_ll_mean": valid.mean,
                 "valid_ll_se_examples": valid.se,
                 "valid_n": len(valid.ll),
                 "sigma": fit.sigma,
                 "sigma_at_edge": fit.at_edge,
-                "scored_epoch": scored_epoch,
+                "scored_epoch": epoch,
                 "weights_digest": digest,
-                **dataclasses.asdict(found),
+                **dataclasses.asdict(diagnostics.diagnose(samples, self._reference)),
             }
-            if spec.scores_test:
-                examples += _examples(spec, protocol.id, "valid", valid)
-                row |= self._score_test(samples, fit.sigma, digest, protocol.id, protocol.dtype, examples)
             columns.append(row)
-        if spec.scores_test:
-            self._recorder.table(schema.EXAMPLES, spec.key, examples)
-            self._picture("sheet", weights, SHEET_PICTURES, 10, scored_epoch)
-            self._recorder.table(schema.SAMPLES, spec.key, self._pictures)
-        if spec.stage != "search":
-            state = {"spec": spec.to_dict(), "scored_epoch": scored_epoch, "weights_digest": digest}
-            self._recorder.save_weights(spec.key, weights, state)
-        self._seconds["score"] += time.monotonic() - started
-        self._row.update(
-            run_score_seconds=self._seconds["score"], run_seconds=self._seconds["train"] + self._seconds["score"]
-        )
+            if spec.scores_test and math.isfinite(valid.mean):
+                examples += _examples(spec, protocol.id, "valid", valid)
+                row |= self._score_test(samples, fit.sigma, digest, protocol, examples)
+        if all(math.isfinite(row["valid_ll_mean"]) for row in columns):
+            self._keep(weights, epoch, digest, examples)
+        self._scored_since(started)
         return columns
 
     def _score_test(
-        self, samples: Tensor, sigma: float, digest: str, protocol_id: str, dtype: str, examples: list[Row]
+        self, samples: Tensor, sigma: float, digest: str, protocol: protocols.Protocol, examples: list[Row]
     ) -> Row:
-        """Return the test columns under a protocol: from the ledger, or by reading the test set once."""
-        data, key = self._data, {"weights_digest": digest, "protocol_id": protocol_id}
-        entry = self._recorder.find_test_evaluation(digest, protocol_id, data.digests["test"])
-        if entry is None:
-            if data.test is None:
-                raise DataError("the test split is locked away from this trial, but its stage scores it")
-            test = as_tensor(data.test).to(self._device)
-            score = scoring.score_test(samples, test, data.levels, sigma, dtype)
-            examples += _examples(self._spec, protocol_id, "test", score)
-            scores = {"test_ll_mean": score.mean, "test_ll_se_examples": score.se, "test_n": len(score.ll)}
-            self._recorder.record_test_evaluation(
-                {**identity(self._spec), **key, "data_test_digest": data.digests["test"], **scores}
-            )
-            return {**scores, "test_evaluation": "made"}
-        return {name: entry[name] for name in ("test_ll_mean", "test_ll_se_examples", "test_n")} | {
-            "test_evaluation": "reused"
-        }
+        """Return the test columns under a protocol, from the ledger or by reading the test set once.
+
+        The per-example values are added to `examples`.
+        """
+        spec, data, recorder = self._spec, self._data, self._recorder
+        names = ("test_ll_mean", "test_ll_se_examples", "test_n")
+        entry = recorder.find_test_evaluation(digest, protocol.id, data.digests["test"])
+        if entry is not None:
+            # Those of this trial's own earlier evaluation; another trial's stand in its own part.
+            kept = recorder.read_table(schema.EXAMPLES, spec.key)
+            examples += [row for row in kept if row["protocol_id"] == protocol.id and row["split"] == "test"]
+            return {name: entry[name] for name in names} | {"test_evaluation": "reused"}
+        if data.test is None:
+            raise DataError("the test split is locked away from this trial, but its stage scores it")
+        test = as_tensor(data.test).to(self._device)
+        score = scoring.score_test(samples, test, data.levels, sigma, protocol.dtype)
+        examples += _examples(spec, protocol.id, "test", score)
+        # Before the ledger's entry: once that is there, the test set is not read for them again.
+        recorder.table(schema.EXAMPLES, spec.key, examples)
+        scores = dict(zip(names, (score.mean, score.se, len(score.ll)), strict=True))
+        model = {"weights_digest": digest, "protocol_id": protocol.id, "data_test_digest": data.digests["test"]}
+        recorder.record_test_evaluation({**identity(spec), **model, **scores})
+        return {**scores, "test_evaluation": "made"}
+
+    def _keep(self, weights: Mapping[str, Tensor], epoch: int, digest: str, examples: list[Row]) -> None:
+        """Keep what a finished trial leaves beside its row."""
+        spec = self._spec
+        if spec.scores_test:
+            self._recorder.table(schema.EXAMPLES, spec.key, examples)
+            self._picture("sheet", weights, SHEET_PICTURES, 10, epoch)
+            self._recorder.table(schema.SAMPLES, spec.key, self._pictures)
+        if spec.stage != "search":
+            state = {"spec": spec.to_dict(), "scored_epoch": epoch, "weights_digest": digest}
+            self._recorder.save_weights(spec.key, weights, state)
 
     def checkpoint(self) -> None:
-        """Keep everything that the trial needs to go on from its last report."""
+        """Keep everything that the trial needs to go on from its last report.
+
+        Does nothing where an exception left training between two reports: the last checkpoint stands.
+        """
+        if self._amid_epochs:
+            return
         tensors = {f"learner/{name}": t for name, t in self._learner.save().items()}
         tensors |= {f"best/{name}": t for name, t in (self._best or {}).items()}
         names = ("report_ll_mean", "report_epoch", "report_last_ll_mean", "d_real", "d_fake", "game_value")
-        row = {name: self._row[name] for name in names if name in self._row}
-        state = {"epochs": self._epochs, "seconds": self._seconds, "row": row}
+        state = {
+            "epochs": self._epochs,
+            "seconds": self._seconds,
+            "total_seconds": time.monotonic() - self._origin,
+            "started": self._row["run_started"].isoformat(),
+            "row": {name: self._row[name] for name in names if name in self._row},
+        }
         self._recorder.save_checkpoint(self._spec.key, Checkpoint(tensors, state))
         self._checkpointed = time.monotonic()
 
     def _resume(self) -> None:
-        """Continue from the trial's checkpoint where there is one; later reports are forgotten."""
-        saved = self._recorder.load_checkpoint(self._spec.key)
-        if saved is None:
-            return
-        tensors = {name: t.to(self._device) for name, t in saved.tensors.items()}
-        groups = {
-            group: {n.removeprefix(group): t for n, t in tensors.items() if n.startswith(group)}
-            for group in ("learner/", "best/")
-        }
-        self._epochs = saved.state["epochs"]
-        self._learner.load(groups["learner/"], self._epochs)
-        self._best = groups["best/"] or None
-        self._seconds = saved.state["seconds"]
-        self._row.update(saved.state["row"], epochs=self._epochs, **self._learner.counters())
+        """Continue from the trial's checkpoint where there is one that can be read."""
+        recorder, key = self._recorder, self._spec.key
+        try:
+            saved = recorder.load_checkpoint(key)
+            if saved is not None:
+                curves = recorder.read_table(schema.CURVES, key)
+                self._continue_from(saved, curves, recorder.read_table(schema.SAMPLES, key))
+        except (ResultsError, ValueError) as error:
+            _log.warning("trial %s starts over: %s", key, error)
 
-        def before(table: schema.Table) -> list[Row]:
-            rows = self._recorder.read_table(table, self._spec.key)
-            return [row for row in rows if row["epoch"] <= self._epochs]
+    def _continue_from(self, saved: Checkpoint, curves: list[Row], samples: list[Row]) -> None:
+        """Take over a checkpoint; forget reports after it, and the sheet, which scoring draws anew.
 
-        self._curves, self._pictures = before(schema.CURVES), before(schema.SAMPLES)
+        Raises:
+            ValueError: when it is not of this configuration; nothing has changed then.
+        """
+        groups: dict[str, dict[str, Tensor]] = {"learner": {}, "best": {}}
+        for name, tensor in saved.tensors.items():
+            group, _, own_name = name.partition("/")
+            groups[group][own_name] = tensor.to(self._device)
+        epochs = saved.state["epochs"]
+        self._learner.load(groups["learner"], epochs)
+        self._epochs, self._best = epochs, groups["best"] or None
+        self._seconds, started = saved.state["seconds"], datetime.datetime.fromisoformat(saved.state["started"])
+        self._origin -= saved.state["total_seconds"]
+        self._row.update(saved.state["row"], epochs=epochs, run_started=started, **self._learner.counters())
+        self._curves = [row for row in curves if row["epoch"] <= epochs]
+        self._pictures = [row for row in samples if row["epoch"] <= epochs and row["kind"] == "report"]
 
 
 def identity(spec: TrialSpec) -> Row:

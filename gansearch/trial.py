@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
 
 from gansearch import schema
 from gansearch.core.datasets import Dataset
@@ -28,8 +27,8 @@ class Report:
     Attributes:
         epoch: epochs done.
         objective: what searchers and schedulers see, in nats under the report protocol: the best so far
-            where the best weights are scored, else the current value. None where no report was finite,
-            and at the end of a trial that failed or diverged.
+            where the best weights are scored, else the current value. None where that is not finite, and
+            at the end of a trial that failed or diverged.
         status: the trial's status once it has ended, else None.
         draft: the trial's row as far as it is known, whatever the protocol.
     """
@@ -64,8 +63,11 @@ class Trial:
 
         An error ends the trial as FAILED and is not raised: `error` in its row says what it was. An
         outcome that is already in the table is returned and nothing runs again.
+
+        Raises:
+            ResultsError: when the table cannot be read or written.
         """
-        if self._status is None and (outcome := self.outcome()) is not None:
+        if self._training is None and self._status is None and (outcome := self.outcome()) is not None:
             self._row, self._status = outcome, outcome["status"]
         if self._status is not None:
             return self._report()
@@ -83,15 +85,29 @@ class Trial:
 
     def outcome(self) -> Row | None:
         """Return the row of the trial's first protocol if the trial has already ended, else None."""
-        done = self._recorder.rows(self.spec.key, [p.id for p in self.spec.protocols])
-        ended = len(done) == len(self.spec.protocols) and all(r["status"] != schema.INTERRUPTED for r in done)
-        return done[0] if ended else None
+        rows = self._rows()
+        ended = len(rows) == len(self.spec.protocols) and all(r["status"] != schema.INTERRUPTED for r in rows)
+        return rows[0] if ended else None
 
     def interrupt(self, reason: str) -> None:
-        """Write a checkpoint and the row of a trial that is stopped before its end."""
-        if self._status is None and self._training is not None:
+        """Write a checkpoint and the row of a trial that is stopped before its end; nothing after its end.
+
+        Amid the epochs between two reports the last checkpoint stands. Where nothing has been trained here,
+        the rows of an earlier run stand too.
+
+        Args:
+            reason: why, for the column `error`.
+        """
+        if self._status is not None:
+            return
+        if self._training is not None:
             self._training.checkpoint()
-            self._write(schema.INTERRUPTED, error=reason)
+        elif self._rows():
+            return
+        self._write(schema.INTERRUPTED, error=reason)
+
+    def _rows(self) -> list[Row]:
+        return self._recorder.rows(self.spec.key, [p.id for p in self.spec.protocols])
 
     def _complete(self, scores: list[Row]) -> None:
         if all(math.isfinite(score["valid_ll_mean"]) for score in scores):
@@ -108,14 +124,18 @@ class Trial:
 
     def _report(self) -> Report:
         name = "report_ll_mean" if self.spec.config.score.at == "best" else "report_last_ll_mean"
+        objective: float | None = self._row.get(name)
         unscored = self._status in (schema.FAILED, schema.DIVERGED)
-        objective: Any = None if unscored else self._row.get(name)
+        if unscored or objective is None or not math.isfinite(objective):
+            objective = None
         return Report(epoch=self._row["epochs"], objective=objective, status=self._status, draft=dict(self._row))
 
 
 def describe(error: BaseException) -> str:
     """Return an error in one line, for the column `error`."""
-    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    name, text = type(error).__name__, str(error)
+    if not isinstance(error, UserError):
+        text = f"{name}: {text}" if text else name
     return " ".join(text.split())[:500]
 
 
@@ -127,6 +147,8 @@ def run(
     on_report: Callable[[Report], None] = lambda _: None,
 ) -> list[Row]:
     """Run a trial to its end in this process; return its rows, one under each protocol.
+
+    Ctrl-C, and whatever `on_report` raises, interrupts the trial and is raised again.
 
     Args:
         spec: what is asked for.
@@ -142,6 +164,6 @@ def run(
             on_report(report)
             if report.status is not None:
                 return recorder.rows(spec.key, [p.id for p in spec.protocols])
-    except KeyboardInterrupt:
-        trial.interrupt("interrupted")
+    except BaseException as error:
+        trial.interrupt(describe(error))
         raise
