@@ -13,7 +13,7 @@ are, the cancelling terms shrink). The nearest sample's |x - s|^2 is then comput
 cancellation; what the others have in excess of it, which needs no |x|^2, goes through exp without
 overflow. Sums over samples are float64.
 
-Memory, beside the arguments: a shifted copy of the samples; two blocks of points x samples, each of
+Memory, beside the arguments: a shifted copy of the samples; three blocks of points x samples, each of
 `_BLOCK_BYTES` (`_GPU_BLOCK_BYTES` on a GPU) or `_MIN_ROWS` points, whichever is more; and in `fit_sigma`
 the validation points in use, with all their distances when these fit `_CACHE_BYTES`; where they do not,
 they are computed anew in each of its few passes.
@@ -40,6 +40,7 @@ from gansearch.protocols import Protocol
 _BLOCK_BYTES = 8 * 2**20
 _GPU_BLOCK_BYTES = 256 * 2**20
 _MIN_ROWS = 64
+_CHUNK = 1024
 _CACHE_BYTES = 2**30
 
 # exp2 is several times faster than exp on a CPU, and subnormal results slow both. A term below 2^-100 of
@@ -231,10 +232,14 @@ def _check(samples: Tensor, points: Tensor) -> None:
 def _blocks(samples: Tensor, points: Tensor, dtype: str, block: int | None) -> Iterator[_Block]:
     """Yield the squared distances of all points to all samples, some rows at a time."""
     precision: torch.dtype = getattr(torch, dtype)
-    # The mean is rounded to the samples' own precision: any shift will do, if both sets get the same.
-    shift = samples.mean(0, dtype=torch.float64).to(torch.promote_types(samples.dtype, precision))
+    # Any shift will do, if both sets get the same, in no less than the wanted precision.
+    shift = samples.mean(0).to(torch.promote_types(samples.dtype, precision))
     centred = (samples - shift).to(precision)
-    squares = torch.linalg.vector_norm(centred, dim=1, dtype=torch.float64).square().to(precision)
+    # By chunks, because a float64 copy of all samples would be the largest array here.
+    squares = torch.empty(len(samples), dtype=precision, device=samples.device)
+    for start in range(0, len(samples), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        squares[rows] = torch.linalg.vector_norm(centred[rows], dim=1, dtype=torch.float64).square()
     block_bytes = _BLOCK_BYTES if samples.device.type == "cpu" else _GPU_BLOCK_BYTES
     size = block or max(_MIN_ROWS, block_bytes // (len(samples) * precision.itemsize))
     for start in range(0, len(points), size):

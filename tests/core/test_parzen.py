@@ -254,11 +254,13 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     block_bytes, all_distances = 10_000, 700 * 900 * 4
     monkeypatch.setattr(parzen, "_BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(parzen, "_MIN_ROWS", 1)
+    monkeypatch.setattr(parzen, "_CHUNK", 50)
     monkeypatch.setattr(parzen, "_CACHE_BYTES", all_distances - 1)
     with _PeakMemory() as peak:
         fit_sigma(samples, points, protocol(sigma_points=5))
-    # Copies of both sets with what computing them takes, the grid's values, and a few blocks.
-    bound = 3 * 700 * 30 * 4 + 900 * 30 * 4 + 3 * 5 * 900 * 8 + 4 * block_bytes
+    # A copy of each set, the grid's values (twice) with those of the best point, three blocks, and half a
+    # block for what has one number a sample or a point of the block.
+    bound = 700 * 30 * 4 + 900 * 30 * 4 + (2 * 5 + 1) * 900 * 8 + 3.5 * block_bytes
     assert peak.bytes < bound < all_distances / 4
     monkeypatch.setattr(parzen, "_CACHE_BYTES", all_distances)
     with _PeakMemory() as peak:
