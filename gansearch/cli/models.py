@@ -1,7 +1,161 @@
-"""In the making."""
+"""`sample` and `export`: what a trained model can be used for."""
 
 from __future__ import annotations
 
-from gansearch.cli.parser import Command
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-COMMANDS: tuple[Command, ...] = ()
+from gansearch.cli.output import emit, emit_json, say, to_json
+from gansearch.cli.parser import Command, add_json, integer
+from gansearch.errors import ResultsError
+
+if TYPE_CHECKING:
+    from gansearch.kept_models import KeptModel
+
+_PICTURE_HEIGHT = 56
+"""Pixels that an image is shown with, about, where no zoom is asked for."""
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="RUN|WEIGHTS", help="a run directory, or a weights.safetensors")
+    parser.add_argument("-n", "--num", type=integer(1, 100_000), default=100, metavar="N", help="images (default: 100)")
+    parser.add_argument("--columns", type=integer(1), default=10, metavar="C", help="images a row (default: 10)")
+    parser.add_argument("--seed", type=integer(0), metavar="S", help="of the noise (default: the trial's own)")
+    parser.add_argument("--zoom", type=integer(1, 64), metavar="Z", help="size of a pixel (default: by the data set)")
+    parser.add_argument("--config-id", metavar="ID", help="another configuration than the leader")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("samples.png"), metavar="FILE", help="default: samples.png"
+    )
+
+
+def run_sample(arguments: argparse.Namespace) -> int:
+    """Draw a sheet of samples."""
+    from gansearch import pictures, results
+    from gansearch.core.datasets import describe
+    from gansearch.kept_models import draw, find_weights, load_model
+
+    source = arguments.source
+    model = load_model(source if source.is_file() else find_weights(source, arguments.config_id))
+    shape = describe(model.spec.config.dataset.name).shape
+    zoom = arguments.zoom or max(1, round(_PICTURE_HEIGHT / max(shape[1:])))
+    images = draw(model, arguments.num, arguments.seed)
+    columns = min(arguments.columns, arguments.num)
+    results.write_bytes(arguments.output, pictures.png(pictures.sheet(images, shape, columns), zoom=zoom))
+    say(f"{arguments.num} samples of {model.describe()}")
+    emit(str(arguments.output))
+    return 0
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="a new directory (default: <name of RUN>-export)"
+    )
+    parser.add_argument("--config-id", metavar="ID", help="another configuration than the leader")
+    add_json(parser)
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Write a model's weights and configuration to a directory of their own."""
+    from gansearch import results
+    from gansearch.kept_models import find_weights, load_model
+    from gansearch.yaml_files import dump_yaml
+
+    run: Path = arguments.run_directory
+    model = load_model(find_weights(run, arguments.config_id))
+    out: Path = arguments.output or Path(f"{run.resolve().name}-export")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ResultsError(f"{out} exists already", hint="give another directory with -o")
+    out.mkdir(parents=True, exist_ok=True)
+    content = model.path.read_bytes()
+    provenance = _provenance(run, model, hashlib.sha256(content).hexdigest())
+    results.write_bytes(out / "weights.safetensors", content)
+    results.write_text(out / "config.yaml", dump_yaml(_config_file(run, model)))
+    results.write_text(out / "provenance.json", to_json(provenance) + "\n")
+    results.write_text(out / "README.md", _README.format(name=out.name, model=model.describe(), run=run.resolve().name))
+    say(f"exported {model.describe()}")
+    if arguments.json:
+        emit_json(provenance | {"directory": str(out)})
+    else:
+        emit(str(out))
+    return 0
+
+
+def _config_file(run: Path, model: KeptModel) -> dict[str, Any]:
+    """Return a configuration file: with what its seeds scored where it is the run's leader."""
+    from analysis.best import best_document
+
+    spec = model.spec
+    try:
+        document = best_document(run)
+    except ResultsError:  # trials of `gansearch train` alone: there is nothing to choose from
+        document = {}
+    if document.get("config_id") == spec.config.config_id:
+        return document
+    return {
+        "description": f"A configuration trained in {run.resolve().name}",
+        "config_id": spec.config.config_id,
+        "config": spec.config.to_dict(),
+        "seed": spec.seed,
+        "protocol": spec.protocols[0].to_dict(),
+        "report_protocol": spec.report_protocol.to_dict(),
+    }
+
+
+def _provenance(run: Path, model: KeptModel, sha256: str) -> dict[str, Any]:
+    """Return where a model is from and what it scored: its trial's rows without the configuration's columns."""
+    from gansearch.recorder import Recorder
+
+    rows = Recorder(run).rows(model.spec.key, [p.id for p in model.spec.protocols])
+    return {
+        "run": str(run.resolve()),
+        "weights": {
+            "file": "weights.safetensors",
+            "sha256": sha256,
+            "weights_digest": model.digest,
+            "scored_epoch": model.scored_epoch,
+            "parameters": {name: list(tensor.shape) for name, tensor in sorted(model.weights.items())},
+        },
+        "config": json.loads(model.spec.config.to_json()),
+        "rows": [{k: v for k, v in row.items() if not k.startswith("cfg_")} for row in rows],
+    }
+
+
+_README = """\
+# {name}
+
+The generator of {model}, from the run `{run}`.
+
+- `weights.safetensors`: its parameters. The file's metadata says which trial they are of.
+- `config.yaml`: the configuration; `gansearch train config.yaml` trains it again, and `gansearch reproduce
+  config.yaml` compares where the file has the scores of its seeds.
+- `provenance.json`: the trial's rows, with its scores, data digests, versions and machine.
+
+    gansearch sample weights.safetensors -n 100 -o samples.png
+
+`safetensors.torch.load_file("weights.safetensors")` returns the parameters by name.
+"""
+
+COMMANDS = (
+    Command(
+        name="sample",
+        help="draw a sheet of samples",
+        description="Draw samples of a kept model as a PNG. Of a run this is the leader's first confirm seed: chosen\n"
+        "by validation, not by looks. Weights are kept of confirm trials and of `gansearch train`.",
+        examples=("gansearch sample runs/quickstart -o samples.png",),
+        add_arguments=_add_sample,
+        run=run_sample,
+    ),
+    Command(
+        name="export",
+        help="write a model's weights and configuration",
+        description="Write the weights of a run's leader (of its first confirm seed), its configuration and where it\n"
+        "is from to a new directory.",
+        examples=("gansearch export runs/quickstart -o quickstart-model",),
+        add_arguments=_add_export,
+        run=run_export,
+    ),
+)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from gansearch.cli.output import emit, emit_json, say
 from gansearch.cli.parser import Command, add_data, add_json, data_options, integer, seconds
-from gansearch.errors import ResultsError
+from gansearch.errors import ResultsError, UserError
 
 if TYPE_CHECKING:
+    from gansearch.search.progress import Progress
     from gansearch.search.study import Study
     from gansearch.search.sweep import SweepResult
 
@@ -21,7 +22,7 @@ _POLL_SECONDS = 0.2
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("space", metavar="SPACE", help="a study file, or the name of a shipped one")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run directory, made here")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="the run directory, made by this command")
     parser.add_argument("--num-trials", type=integer(1), metavar="N", help="configurations, instead of the study's")
     parser.add_argument("--epochs", type=integer(1), metavar="E", help="each trial's budget, instead of the study's")
     parser.add_argument("--seed", type=integer(0), metavar="S", help="the sweep's seed, instead of the study's")
@@ -35,6 +36,8 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     """Run a study, or show what it would do."""
     from gansearch.search.study import load_study
 
+    if arguments.out is None and not arguments.dry_run:
+        raise UserError("a sweep needs a run directory", hint=f"add --out runs/{Path(arguments.space).stem}")
     study = load_study(arguments.space)
     options = {name: getattr(arguments, name) for name in ("num_trials", "epochs", "seed")}
     if any(value is not None for value in options.values()):
@@ -67,7 +70,8 @@ def _sweep(study: Study, arguments: argparse.Namespace) -> int:
 def summary(result: SweepResult, run: Path) -> str:
     """Return how a sweep ended, in one line."""
     ended = ", ".join(f"{n} {status}" for status, n in result.ended.items() if n) or "none"
-    how = "done" if result.complete else f"ended early ({result.reason})"
+    how = "done" if result.complete else "ended early"
+    how += f" ({result.reason})" if result.reason else ""
     return f"{run}: {how}; trials: {ended}"
 
 
@@ -116,26 +120,35 @@ def _add_stop(parser: argparse.ArgumentParser) -> None:
 def run_stop(arguments: argparse.Namespace) -> int:
     """Ask a sweep to end and wait until it has."""
     from gansearch.paths import RunPaths
-    from gansearch.search.progress import lines, read_progress
+    from gansearch.search.progress import ENDED, lines, read_progress
 
     run = arguments.run_directory
     progress = read_progress(run)
     if not progress.alive:
-        state = f"it is {progress.stage}" if progress.stage in ("done", "stopped", "failed") else "its driver is gone"
+        state = f"it is {progress.stage}" if progress.stage in ENDED else "its driver is gone"
         raise ResultsError(f"no sweep runs in {run}: {state}", hint=f"gansearch status {run}")
     request = RunPaths(run).stop_request
     request.touch()
     say(f"asked the sweep in {run} to end; waiting for it")
-    deadline = time.monotonic() + arguments.timeout
-    while progress.alive and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-        progress = read_progress(run)
+    progress = _wait(run, arguments.timeout)
     if progress.alive:
         say(f"the sweep has not ended within {arguments.timeout:g} s; it ends as soon as a running trial reports")
         return 1
     request.unlink(missing_ok=True)  # a driver that died instead of ending leaves it
     emit("\n".join(lines(progress)))
     return 0
+
+
+def _wait(run: Path, timeout: float) -> Progress:
+    """Return what a driver says once it has ended, or at the latest after so many seconds."""
+    from gansearch.search.progress import read_progress
+
+    deadline = time.monotonic() + timeout
+    while True:
+        progress = read_progress(run)
+        if not progress.alive or time.monotonic() > deadline:
+            return progress
+        time.sleep(_POLL_SECONDS)
 
 
 COMMANDS = (

@@ -1,7 +1,185 @@
-"""In the making."""
+"""`train` and `reproduce`: one trial in this process, without Ray."""
 
 from __future__ import annotations
 
-from gansearch.cli.parser import Command
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-COMMANDS: tuple[Command, ...] = ()
+from gansearch.cli.output import emit, emit_json, say
+from gansearch.cli.parser import Command, add_data, add_json, data_options, integer
+
+if TYPE_CHECKING:
+    from gansearch.config_files import ConfigFile
+    from gansearch.reproduce import Reproduction
+    from gansearch.spec import TrialSpec
+    from gansearch.trial import Report
+
+_SHOWN = ("config_id", "seed", "status", "error", "epochs", "g_updates", "d_updates", "scored_epoch", "weights_digest")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="a configuration file, or the name of a shipped one")
+    parser.add_argument("--seed", type=integer(0), metavar="S", help="the trial's seed (default: the file's, else 0)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run directory (default: runs/train-<config_id>-<seed>)"
+    )
+    parser.add_argument("--epochs", type=integer(1), metavar="E", help="the budget, instead of the file's")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU, else cpu")
+    parser.add_argument(
+        "--threads", type=integer(1), default=1, metavar="N", help="CPU threads; scores depend on them (default: 1)"
+    )
+    parser.add_argument("--protocol", metavar="NAME", help="the score protocol (default: the file's, else full)")
+    add_data(parser)
+    add_json(parser)
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Train and score one configuration."""
+    from gansearch.config_files import load_config_file
+    from gansearch.core.datasets import check_fits, load
+    from gansearch.recorder import Recorder
+    from gansearch.training import Placement
+    from gansearch.trial import Trial, run
+
+    spec = train_spec(load_config_file(arguments.config), arguments)
+    out: Path = arguments.out or Path("runs") / f"train-{spec.config.config_id}-{spec.seed}"
+    data = load(spec.config.dataset.name, **data_options(arguments))
+    check_fits(data, spec.config.algorithm.batch_size)
+    recorder, placement = Recorder(out), Placement(device=_device(arguments.device), threads=arguments.threads)
+    placement.claim()  # a GPU that is not there is the user's mistake, not the trial's outcome
+    if Trial(spec, data, recorder, placement).outcome() is not None:
+        say(f"{out} holds this trial already: nothing to train")
+        rows = recorder.rows(spec.key, [p.id for p in spec.protocols])
+    else:
+        say(f"training {spec.config.config_id} with seed {spec.seed} on {placement.device} into {out}")
+        rows = run(spec, data, recorder, placement, teller(spec.config.algorithm.epochs))
+    if arguments.json:
+        emit_json({"run": str(out), "rows": rows})
+    else:
+        emit(row_summary(rows))
+    return 0 if rows[0]["status"] == "COMPLETE" else 1
+
+
+def train_spec(file: ConfigFile, arguments: argparse.Namespace) -> TrialSpec:
+    """Return the trial that a configuration file and the options ask for."""
+    from gansearch.protocols import protocol
+    from gansearch.spec import TrialSpec
+
+    config = file.config
+    if arguments.epochs is not None:
+        config = config.replace({"algorithm.epochs": arguments.epochs})
+    final = protocol(arguments.protocol) if arguments.protocol else file.protocol or protocol("full")
+    seeds = (seed for seed in (arguments.seed, file.seed) if seed is not None)
+    return TrialSpec(
+        config=config,
+        seed=next(seeds, 0),
+        stage="train",
+        protocols=(final,),
+        report_protocol=file.report_protocol or protocol("report"),
+    )
+
+
+def _device(name: str | None) -> str:
+    import torch
+
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def teller(epochs: int) -> Callable[[Report], None]:
+    """Return what tells each report of a trial of so many epochs."""
+
+    def tell(report: Report) -> None:
+        row = report.draft
+        line = f"epoch {report.epoch:{len(str(epochs))}} of {epochs}"
+        if "report_last_ll_mean" in row:
+            line += f"  {row['report_last_ll_mean']:9.2f} nats (report protocol)"
+            line += f"  D(x) {row['d_real']:.3f}  D(G(z)) {row['d_fake']:.3f}"
+            line += f"  {row['run_examples_per_second']:,.0f} examples/s"
+        say(line)
+
+    return tell
+
+
+def row_summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a trial's rows say, one fact a line; rounded."""
+    facts = [(name, str(rows[0][name])) for name in _SHOWN if rows[0].get(name) is not None]
+    for row in rows:
+        if row.get("valid_ll_mean") is not None:
+            at_edge = " (at the grid's edge)" if row["sigma_at_edge"] else ""
+            facts += [
+                ("protocol", row["protocol_id"]),
+                ("valid_ll_mean", f"{row['valid_ll_mean']:.2f} nats"),
+                ("valid_ll_se_examples", f"{row['valid_ll_se_examples']:.2f} nats"),
+                ("sigma", f"{row['sigma']:.4f}{at_edge}"),
+                ("collapsed", str(row["collapsed"]).lower()),
+            ]
+    width = max(len(name) for name, _ in facts)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in facts)
+
+
+def _add_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="BEST.yaml", help="a file that `gansearch best` wrote")
+    parser.add_argument(
+        "--seed", type=integer(0), metavar="S", help="one of the file's seeds (default: its first completed one)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run directory (default: runs/reproduce-<config_id>-<seed>)"
+    )
+    add_data(parser)
+    add_json(parser)
+
+
+def run_reproduce(arguments: argparse.Namespace) -> int:
+    """Train the best configuration again and hold it against what its file says."""
+    from gansearch.config_files import load_config_file
+    from gansearch.reproduce import plan_reproduction, reproduce
+
+    plan = plan_reproduction(load_config_file(arguments.config), arguments.seed)
+    out: Path = arguments.out or Path("runs") / f"reproduce-{plan.spec.config.config_id}-{plan.spec.seed}"
+    say(f"training {plan.spec.config.config_id} with seed {plan.spec.seed} into {out}")
+    for difference in plan.differences:
+        say(f"note: another environment: {difference}")
+    tell = teller(plan.spec.config.algorithm.epochs)
+    found = reproduce(plan, out, on_report=tell, **data_options(arguments))
+    if arguments.json:
+        emit_json(found.to_dict())
+    else:
+        emit(verdict(found))
+    return 0 if found.holds else 1
+
+
+def verdict(found: Reproduction) -> str:
+    """Return the verdict with its numbers."""
+    lines = [f"verdict: {'' if found.holds else 'not '}{found.kind}", found.reason]
+    width = max(len(name) for name in found.values)
+    lines += [f"  {name:{width}}  file {told}  here {here}" for name, (told, here) in found.values.items()]
+    if found.interval is not None:
+        low, high = found.interval
+        lines.append(f"  95% prediction interval of the file's {found.seeds} seeds: {low:.2f} to {high:.2f} nats")
+    lines += [f"  another environment: {difference}" for difference in found.differences]
+    return "\n".join(lines)
+
+
+COMMANDS = (
+    Command(
+        name="train",
+        help="train and score one configuration, without Ray",
+        description="Train one configuration in this process and score it on the validation set. Ctrl-C keeps a\n"
+        "checkpoint, and the same command goes on from there. A trial that is in DIR already is shown.",
+        examples=("gansearch train paper/mnist --epochs 30", "gansearch train best.yaml --seed 1 --out runs/again"),
+        add_arguments=_add_train,
+        run=run_train,
+    ),
+    Command(
+        name="reproduce",
+        help="train the best configuration again and judge the result",
+        description="Train a seed of a best configuration's file again and compare. On the same device model, with\n"
+        "the same versions and threads, the verdict is *identical*: equal bit for bit. Elsewhere it is\n"
+        "*another draw*: inside the prediction interval of the file's seeds. Exit code 1 when not.",
+        examples=("gansearch reproduce best.yaml",),
+        add_arguments=_add_reproduce,
+        run=run_reproduce,
+    ),
+)

@@ -1,0 +1,149 @@
+"""`sweep --dry-run`: what a study would do here and what it would cost; nothing is written or started."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansearch.cli.output import emit, emit_json, say
+
+if TYPE_CHECKING:
+    from gansearch.search.estimate import Estimate
+    from gansearch.search.study import Study
+
+_FIRST = 5
+"""Configurations that are shown."""
+
+
+def show_plan(study: Study, arguments: argparse.Namespace) -> int:
+    """Check what a sweep would check before it starts, and show its plan."""
+    from gansearch.search.estimate import estimate
+    from gansearch.search.sweep import check_run_directory, check_study_fits
+
+    if arguments.out is not None:
+        check_run_directory(arguments.out)
+    check_study_fits(study)
+    say("measuring the base configuration on this machine")
+    cost = estimate(study, data_dir=arguments.data_dir)
+    data = _data(study, arguments.data_dir)
+    first = first_configurations(study)
+    if arguments.json:
+        emit_json(
+            {
+                "name": study.name,
+                "study": study.to_dict(),
+                "data": data,
+                "first": first,
+                "estimate": None if cost is None else dataclasses.asdict(cost),
+            }
+        )
+    else:
+        emit("\n".join([*plan_lines(study), "", *_data_lines(data), "", *_first_lines(study, first), ""]))
+        emit("\n".join(estimate_lines(study, cost)))
+    return 0
+
+
+def first_configurations(study: Study) -> list[dict[str, object]]:
+    """Return the searched values of the first trials, as far as they are known before any has ended."""
+    space = study.space
+    if study.searcher.name == "grid":
+        points = space.grid()[:_FIRST]
+    elif study.searcher.name == "random":
+        points = [space.base_point(), *(space.sample(i, study.seed) for i in range(1, min(_FIRST, study.num_trials)))]
+    else:
+        points = [space.base_point()]
+    return [{"config_id": space.config(point).config_id, **point} for point in points]
+
+
+def plan_lines(study: Study) -> list[str]:
+    """Return the plan in words."""
+    searcher, scheduler, limits = study.searcher, study.scheduler, study.limits
+    facts = [
+        ("study", f"{study.name}: {study.description}" if study.description else study.name),
+        ("searcher", _options(searcher.to_dict())),
+        ("scheduler", _options(scheduler.to_dict())),
+        ("trials", f"{study.num_trials} configurations, {study.repeats} seed{_s(study.repeats)} each"),
+        ("budget", f"{study.epochs} epochs, a report every {study.base.score.report_every}"),
+        ("resources", f"{study.resources.cpu:g} CPU and {study.resources.gpu:g} GPU a trial"),
+        ("at a time", str(study.max_concurrent or "as many as fit")),
+        ("report by", study.protocols.report.describe()),
+        ("score by", study.protocols.final.describe()),
+        ("confirm", f"{study.confirm.seeds} seed{_s(study.confirm.seeds)}, scored by:"),
+        *(("", p.describe()) for p in study.confirm.protocols),
+        ("limits", ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(limits).items() if v is not None)),
+        ("seed", str(study.seed)),
+    ]
+    space = [("space", study.space.describe()[0]), *(("", line) for line in study.space.describe()[1:])]
+    return [f"{name:10}  {value}".rstrip() for name, value in itertools.chain(facts[:1], space, facts[1:])]
+
+
+def _options(values: dict[str, Any]) -> str:
+    rest = ", ".join(f"{key} {value}" for key, value in values.items() if key != "name")
+    return f"{values['name']} ({rest})" if rest else str(values["name"])
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _data(study: Study, data_dir: Path | None) -> dict[str, Any]:
+    from gansearch.core.datasets import data_directory, describe
+
+    info = describe(study.base.dataset.name)
+    place = str(data_directory(data_dir)) if info.needs_files else None
+    return {**dataclasses.asdict(info), "data_dir": place}
+
+
+def _data_lines(data: dict[str, Any]) -> list[str]:
+    sizes = f"{data['n_train']:,} train, {data['n_valid']:,} valid, {data['n_test']:,} test"
+    where = f"looked for in {data['data_dir']}" if data["data_dir"] else "needs no files"
+    return [f"{'data':10}  {data['name']}: {data['description']}", f"{'':10}  {sizes}; {where}"]
+
+
+def _first_lines(study: Study, first: list[dict[str, object]]) -> list[str]:
+    lines = ["first configurations"]
+    for point in first:
+        values = ", ".join(f"{k}={_short(v)}" for k, v in point.items() if k != "config_id")
+        lines.append(f"  {point['config_id']}  {values}")
+    if study.searcher.name == "tpe":
+        lines.append(f"  then {study.searcher.startup_trials - 1} random draws of Optuna's, then TPE's suggestions")
+    return lines
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def estimate_lines(study: Study, cost: Estimate | None) -> list[str]:
+    """Return the cost in words."""
+    if cost is None:
+        return ["cost: trials take a GPU, and PyTorch sees none here, so nothing could be measured"]
+    speed = cost.speed
+    alone = (
+        f"{_seconds(speed.epoch)} an epoch, {_seconds(speed.report)} a report, {_seconds(speed.score)} a final score"
+    )
+    least, most = cost.search
+    search = f"at most {_hours(most)} of trial time"
+    if study.scheduler.name == "asha":
+        search += f", at least {_hours(least)} if ASHA stops all it can"
+    wall = _hours(cost.wall[1]) if cost.wall[0] == cost.wall[1] else f"{_hours(cost.wall[0])} to {_hours(cost.wall[1])}"
+    return [
+        "cost: an estimate from the base configuration, measured for a moment on this machine",
+        f"  measured  {alone} ({speed.device}, {speed.data} data)",
+        f"  search    {search}",
+        f"  confirm   {_hours(cost.confirm)} of trial time",
+        f"  in all    {wall} on this machine, {cost.concurrent} trial{_s(cost.concurrent)} at a time",
+    ]
+
+
+def _hours(hours: float) -> str:
+    from gansearch.search.progress import duration
+
+    return duration(hours * 3600)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
