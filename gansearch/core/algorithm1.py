@@ -22,7 +22,7 @@ axes of trials. Nothing here waits for the device.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -30,7 +30,7 @@ from gansearch.config import TrialConfig
 from gansearch.core import losses, networks, updates
 from gansearch.core.networks import Networks, Params
 from gansearch.core.shapes import Bool, Float, Tensor
-from gansearch.core.updates import Rate
+from gansearch.core.updates import Proposal, Rate
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class State:
         d: the discriminator's parameters.
         g_moments: the update rule's memory for g.
         d_moments: the update rule's memory for d.
-        alive: False once a loss, gradient or parameter was not finite; the trial is then frozen.
+        alive: False once a loss or a step was not finite; the trial is then frozen.
     """
 
     g: Params
@@ -104,8 +104,7 @@ def discriminator_step(state: State, batch: Minibatch, rates: Rates, nets: Netwo
     with torch.no_grad():
         fake_images = networks.generate(nets, state.g, batch.noise.z)
     real, fake, loss_d = _play(state, batch, fake_images, nets, config)
-    grads_d = _gradient(loss_d, state.d)
-    _descend(state, "d", grads_d, loss_d, rates, nets, config)
+    _descend(state, {"d": loss_d}, rates, nets, config)
     return _measure(real, fake, loss_d, losses.generator_loss(fake, config.algorithm.objective))
 
 
@@ -113,8 +112,7 @@ def generator_step(state: State, noise: Noise, rates: Rates, nets: Networks, con
     """Move G once by descending its stochastic gradient (line 9) through the D of this moment."""
     fake_images = networks.generate(nets, state.g, noise.z)
     fake = networks.discriminate(nets, state.d, fake_images, noise.masks)
-    loss_g = losses.generator_loss(fake, config.algorithm.objective)
-    _descend(state, "g", _gradient(loss_g, state.g), loss_g, rates, nets, config)
+    _descend(state, {"g": losses.generator_loss(fake, config.algorithm.objective)}, rates, nets, config)
 
 
 def joint_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, config: TrialConfig) -> Tensor:
@@ -122,10 +120,7 @@ def joint_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, con
     fake_images = networks.generate(nets, state.g, batch.noise.z)
     real, fake, loss_d = _play(state, batch, fake_images, nets, config)
     loss_g = losses.generator_loss(fake, config.algorithm.objective)
-    grads_d = _gradient(loss_d, state.d, retain_graph=True)
-    grads_g = _gradient(loss_g, state.g)
-    _descend(state, "d", grads_d, loss_d, rates, nets, config)
-    _descend(state, "g", grads_g, loss_g, rates, nets, config)
+    _descend(state, {"d": loss_d, "g": loss_g}, rates, nets, config)
     return _measure(real, fake, loss_d, loss_g)
 
 
@@ -138,27 +133,33 @@ def _play(
     return real, fake, config.algorithm.loss_scale * losses.discriminator_loss(real, fake)
 
 
-def _gradient(loss: Tensor, params: Params, *, retain_graph: bool = False) -> Params:
-    # The sum over trials has each trial's own gradient in that trial's parameters.
-    grads = torch.autograd.grad(loss.sum(), list(params.values()), retain_graph=retain_graph)
+def _descend(state: State, loss_of: Mapping[str, Tensor], rates: Rates, nets: Networks, config: TrialConfig) -> None:
+    """Move each named network down its loss, or freeze a trial none of whose networks then moves."""
+    params, moments = {"g": state.g, "d": state.d}, {"g": state.g_moments, "d": state.d_moments}
+    # All gradients are those of one moment: they are taken before anything moves.
+    grads = {name: _gradient(loss, params[name]) for name, loss in loss_of.items()}
+    with torch.no_grad():
+        proposals = {name: _propose(name, grads[name], moments[name], rates, config) for name in loss_of}
+        for name, loss in loss_of.items():
+            state.alive = state.alive & loss.isfinite() & updates.finite(proposals[name], tuple(loss.shape))
+        for name, proposal in proposals.items():
+            updates.apply_(params[name], moments[name], proposal, state.alive)
+            max_norm = (nets.generator if name == "g" else nets.discriminator).max_col_norm
+            networks.clip_columns_(params[name], max_norm, state.alive)
+
+
+def _gradient(loss: Tensor, params: Params) -> Params:
+    # The sum over trials has each trial's own gradient in that trial's parameters. Where both networks move,
+    # the second gradient needs what the first one passed through.
+    grads = torch.autograd.grad(loss.sum(), list(params.values()), retain_graph=True)
     return dict(zip(params, grads, strict=True))
 
 
-@torch.no_grad()
-def _descend(
-    state: State, network: str, grads: Params, loss: Tensor, rates: Rates, nets: Networks, config: TrialConfig
-) -> None:
-    """Move one network against its gradients, or freeze the trial where they are not finite."""
-    state.alive = state.alive & loss.isfinite() & updates.finite(grads, tuple(loss.shape))
-    generator = network == "g"
-    params, moments = (state.g, state.g_moments) if generator else (state.d, state.d_moments)
-    lr = rates.lr_g if generator else rates.lr_d
-    if config.update.rule == "momentum":
-        updates.momentum_update_(params, grads, moments, lr=lr, momentum=rates.momentum, alive=state.alive)
-    else:
-        t = rates.g_update if generator else rates.d_update
-        updates.adam_update_(params, grads, moments, config.adam, lr=lr, t=t, alive=state.alive)
-    networks.clip_columns_(params, (nets.generator if generator else nets.discriminator).max_col_norm)
+def _propose(network: str, grads: Params, moments: Params, rates: Rates, config: TrialConfig) -> Proposal:
+    lr, t = (rates.lr_g, rates.g_update) if network == "g" else (rates.lr_d, rates.d_update)
+    if config.update.rule == "adam":
+        return updates.propose_adam(grads, moments, config.adam, lr=lr, t=t)
+    return updates.propose_momentum(grads, moments, lr=lr, momentum=rates.momentum)
 
 
 MEASURES = ("loss_d", "loss_g", "game_value", "d_real", "d_fake")
