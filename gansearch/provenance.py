@@ -28,7 +28,7 @@ def environment(device: torch.device, threads: int) -> dict[str, object]:
         "run_threads": threads,
         "run_code_revision": code_revision(),
         "run_gansearch_version": __version__,
-        "run_torch_version": torch.__version__,
+        "run_torch_version": str(torch.__version__),
         "run_ray_version": _version("ray"),
         "run_python_version": platform.python_version(),
     }
@@ -36,11 +36,12 @@ def environment(device: torch.device, threads: int) -> dict[str, object]:
 
 def versions() -> dict[str, str | None]:
     """Return the versions a sweep runs with, and the code's revision."""
-    packages = ("ray", "torch", "optuna", "numpy", "pandas", "pyarrow")
+    packages = ("ray", "optuna", "numpy", "pandas", "pyarrow")
     return {
         "gansearch": __version__,
         "code_revision": code_revision(),
         "python": platform.python_version(),
+        "torch": str(torch.__version__),  # with its build, as in the trials' rows
         **{package: _version(package) for package in packages},
     }
 

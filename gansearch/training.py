@@ -52,7 +52,7 @@ class Learner(Protocol):
     def diverged(self) -> bool:
         """Return whether training met a value that was not finite and froze."""
 
-    def counters(self) -> dict[str, float]:
+    def counters(self) -> dict[str, int | float]:
         """Return `g_updates`, `d_updates` and `flops` so far."""
 
     def save(self) -> dict[str, Tensor]:

@@ -26,9 +26,9 @@ class Report:
 
     Attributes:
         epoch: epochs done.
-        objective: what searchers and schedulers see, in nats under the report protocol: the best so far
+        objective: what searchers and displays see, in nats under the report protocol: the best so far
             where the best weights are scored, else the current value. None where that is not finite, and
-            at the end of a trial that failed or diverged.
+            at the end of a trial that failed or diverged. Schedulers see the draft's current value.
         status: the trial's status once it has ended, else None.
         draft: the trial's row as far as it is known, whatever the protocol.
     """
@@ -78,7 +78,7 @@ class Trial:
             if ending == schema.COMPLETE:
                 self._complete(self._training.scores())
             elif ending == schema.DIVERGED:
-                self._write(ending, error=f"a loss or gradient became non-finite by epoch {self._row['epochs']}")
+                self._write(ending, error=f"a loss or a step became non-finite by epoch {self._row['epochs']}")
         except Exception as error:  # noqa: BLE001  # whatever went wrong, the trial ends as a row
             self._write(schema.FAILED, error=describe(error))
         return self._report()

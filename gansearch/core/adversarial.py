@@ -145,7 +145,7 @@ class Adversarial:
         """Return whether the trial froze. Waits for the device: ask once a report."""
         return not bool(self._state.alive)
 
-    def counters(self) -> dict[str, float]:
+    def counters(self) -> dict[str, int | float]:
         """Return generator updates, discriminator updates and floating-point operations so far."""
         g_updates, d_updates = self._counts.tolist()
         return {"g_updates": g_updates, "d_updates": d_updates, "flops": self._flops(g_updates, d_updates)}

@@ -1,0 +1,118 @@
+"""Score protocols and trial specs: ids, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+
+from gansearch.errors import ConfigError
+from gansearch.protocols import PROTOCOLS, Protocol, protocol
+from gansearch.spec import TrialSpec
+from tests.trials import FULL, PUBLISHED, REPORT, spec
+
+BASE = Protocol(name="p", num_samples=70, valid_subset="first", valid_count=11)
+OTHER: dict[str, Any] = {
+    "num_samples": 71,
+    "sigma_min": 0.04,
+    "sigma_max": 1.5,
+    "sigma_points": 25,
+    "refine": False,
+    "valid_subset": "random",
+    "valid_count": 12,
+    "dtype": "float64",
+}
+
+
+def changed(base: Protocol, **changes: Any) -> Protocol:
+    return dataclasses.replace(base, **changes)
+
+
+def test_the_id_changes_with_every_field_and_its_digest_not_with_the_name() -> None:
+    fields = {f.name for f in dataclasses.fields(Protocol)}
+    assert set(OTHER) == fields - {"name", "space"}  # there is one space so far
+    digests = {changed(BASE, **{name: value}).id.removeprefix("p-") for name, value in OTHER.items()}
+    assert len({BASE.id.removeprefix("p-"), *digests}) == len(OTHER) + 1
+    assert changed(BASE, name="q").id == "q-" + BASE.id.removeprefix("p-")
+
+
+def test_a_protocol_survives_json() -> None:
+    for p in (BASE, *PROTOCOLS.values()):
+        assert Protocol(**json.loads(json.dumps(p.to_dict()))) == p
+    assert len({p.id for p in PROTOCOLS.values()}) == len(PROTOCOLS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"num_samples": 0}, ["num_samples", "0"]),
+        ({"sigma_min": 0.0}, ["sigma_min", "0.0"]),
+        ({"sigma_min": 1.0}, ["sigma_min", "1.0"]),
+        ({"sigma_min": math.nan}, ["sigma_min", "nan"]),
+        ({"sigma_max": math.inf}, ["sigma_max", "inf"]),
+        ({"sigma_points": 1}, ["sigma_points", "1"]),
+        ({"valid_subset": "frist"}, ["valid_subset", "frist", "did you mean 'first'?"]),
+        ({"valid_count": 0}, ["valid_count", "0"]),
+        ({"space": "whitened"}, ["space", "whitened", "unit"]),
+        ({"dtype": "float16"}, ["dtype", "float16", "float"]),
+        ({"name": "a/b"}, ["name", "a/b"]),
+        ({"name": ""}, ["name", "''"]),
+        ({"name": ".p"}, ["name", ".p"]),
+        ({"name": "p\n"}, ["name", "p\n"]),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_with_field_and_value(changes: dict[str, Any], shown: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        changed(BASE, **changes)
+    for text in (*shown, changes.get("name", "protocol p")):
+        assert text in str(caught.value)
+
+
+def test_protocols_are_found_by_name() -> None:
+    assert protocol("full").num_samples == 10_000
+    with pytest.raises(ConfigError, match=r"'ful' \(hint: did you mean 'full'\?\)"):
+        protocol("ful")
+
+
+def test_a_description_tells_the_kinds_apart() -> None:
+    described = {
+        "all validation images": changed(BASE, valid_subset="all"),
+        "the first 1,234 validation images": changed(BASE, valid_count=1_234),
+        "a fixed random 11 validation images": changed(BASE, valid_subset="random"),
+    }
+    for text, p in described.items():
+        assert text in p.describe()
+        assert p.id in p.describe()
+    assert "(refined)" in BASE.describe()
+    assert "(not refined)" in changed(BASE, refine=False).describe()
+
+
+def test_a_spec_survives_json_and_its_key_names_it() -> None:
+    trial = spec("confirm", seed=2**63 - 1, protocols=(FULL, PUBLISHED), fold=2, replicate=4)
+    again = TrialSpec.from_dict(json.loads(json.dumps(trial.to_dict())))
+    assert again == trial
+    assert str(again.key) == f"{trial.config.config_id}-{2**63 - 1}-confirm-2"
+    others = [spec(), spec("train"), spec(seed=4), spec(fold=1), spec(values={"algorithm.k": 2})]
+    assert len({str(other.key) for other in others}) == len(others)
+    assert spec(protocols=(PUBLISHED,), replicate=3).key == spec().key
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": -1}, "seed must be 0 or more and below 2**63, got -1"),
+        ({"seed": 2**63}, f"seed must be 0 or more and below 2**63, got {2**63}"),
+        ({"fold": -2}, "fold must be 0 or more, got -2"),
+        ({"replicate": -3}, "replicate must be 0 or more, got -3"),
+        ({"stage": "serch"}, "stage must be one of search, confirm, train, reproduce, got 'serch'"),
+        ({"protocols": ()}, "a trial needs one or more score protocols, each once"),
+        ({"protocols": (FULL, REPORT, FULL)}, "a trial needs one or more score protocols, each once"),
+    ],
+)
+def test_specs_that_break_a_rule_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        spec(**changes)
+    assert caught.value.message == message
