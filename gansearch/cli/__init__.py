@@ -6,12 +6,11 @@ Tables and data go to stdout, everything else to stderr. Exit codes: 0 done; 1 i
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 
 from gansearch.cli import models, shipped, sweeps, tables, trials
-from gansearch.cli.output import finish, say
+from gansearch.cli.output import flush, say
 from gansearch.cli.parser import make_parser, parse
 from gansearch.errors import UserError
 
@@ -25,16 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; those of this process by default.
     """
     try:
-        arguments = parse(make_parser(COMMANDS), sys.argv[1:] if argv is None else argv)
-        code: int = arguments.run(arguments)
+        return _run(sys.argv[1:] if argv is None else argv)
     except UserError as error:
         say(f"error: {error.message}")
         if error.hint:
             say(f"hint: {error.hint}")
-        code = 2
+        return 2
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the clean-up short
         say("interrupted")
-        code = 1
-    finish()
+        return 1
+    finally:
+        flush()
+
+
+def _run(argv: Sequence[str]) -> int:
+    arguments = parse(make_parser(COMMANDS), argv)
+    code: int = arguments.run(arguments)
     return code

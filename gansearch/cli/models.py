@@ -69,7 +69,6 @@ def run_export(arguments: argparse.Namespace) -> int:
     out: Path = arguments.output or Path(f"{run.resolve().name}-export")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ResultsError(f"{out} exists already", hint="give another directory with -o")
-    out.mkdir(parents=True, exist_ok=True)
     content = model.path.read_bytes()
     provenance = _provenance(run, model, hashlib.sha256(content).hexdigest())
     results.write_bytes(out / "weights.safetensors", content)

@@ -7,19 +7,36 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gansearch.errors import ResultsError
+
 
 def emit(text: str) -> None:
-    """Write data to stdout; a reader that has gone away, as `head` does, has had enough."""
-    try:
+    """Write data to stdout."""
+    with _reader_may_leave():
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    flush()
+
+
+def flush() -> None:
+    """Write out what is buffered for stdout."""
+    with _reader_may_leave():
         sys.stdout.flush()
-    except BrokenPipeError:
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Go on when the reader has had enough, as `head` has: the command's own outcome stands."""
+    try:
+        yield
+    except OSError as error:
         # What is left in the buffer would raise again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise ResultsError(f"the output cannot be written: {error.strerror}") from error
 
 
 def emit_json(value: Any) -> None:
@@ -55,9 +72,3 @@ def say(text: str) -> None:
     """Write a line for the user to stderr."""
     with contextlib.suppress(BrokenPipeError):
         print(text, file=sys.stderr, flush=True)
-
-
-def finish() -> None:
-    """Write out what is buffered."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()

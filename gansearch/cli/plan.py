@@ -41,8 +41,8 @@ def show_plan(study: Study, arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        emit("\n".join([*plan_lines(study), "", *_data_lines(data), "", *_first_lines(study, first), ""]))
-        emit("\n".join(estimate_lines(study, cost)))
+        parts = (plan_lines(study), _data_lines(data), _first_lines(study, first), estimate_lines(study, cost))
+        emit("\n\n".join("\n".join(part) for part in parts))
     return 0
 
 
@@ -90,16 +90,25 @@ def _s(count: int) -> str:
 
 
 def _data(study: Study, data_dir: Path | None) -> dict[str, Any]:
-    from gansearch.core.datasets import data_directory, describe
+    """Return what is known of the data set: `there` says whether it is where it is looked for."""
+    from gansearch.core.datasets import data_directory, describe, load
+    from gansearch.errors import DataError
 
     info = describe(study.base.dataset.name)
+    there = True
+    try:
+        load(info.name, data_dir=data_dir, download=False)
+    except DataError:
+        there = False
     place = str(data_directory(data_dir)) if info.needs_files else None
-    return {**dataclasses.asdict(info), "data_dir": place}
+    return {**dataclasses.asdict(info), "data_dir": place, "there": there}
 
 
 def _data_lines(data: dict[str, Any]) -> list[str]:
     sizes = f"{data['n_train']:,} train, {data['n_valid']:,} valid, {data['n_test']:,} test"
-    where = f"looked for in {data['data_dir']}" if data["data_dir"] else "needs no files"
+    where = "needs no files"
+    if data["data_dir"]:
+        where = f"{'found' if data['there'] else 'not there yet, to be downloaded'} in {data['data_dir']}"
     return [f"{'data':10}  {data['name']}: {data['description']}", f"{'':10}  {sizes}; {where}"]
 
 

@@ -25,16 +25,13 @@ def finalist(run: Path) -> TrialConfig:
     return TrialConfig.from_dict(json.loads(search.loc[search["config_id"] == config_id, "cfg_json"].iloc[0]))
 
 
-def confirm_specs(study: Study, config: TrialConfig) -> list[TrialSpec]:
-    """Return the confirm trials of a configuration: seeds that its search never used, all protocols at once."""
-    return [
-        TrialSpec(
-            config=config,
-            seed=trial_seed(study.seed, "confirm", config.config_id, replicate),
-            stage="confirm",
-            replicate=replicate,
-            protocols=study.confirm.protocols,
-            report_protocol=study.protocols.report,
-        )
-        for replicate in range(study.confirm.seeds)
-    ]
+def confirm_spec(study: Study, config: TrialConfig, replicate: int) -> TrialSpec:
+    """Return a confirm trial of a configuration: a seed that its search never used, all protocols at once."""
+    return TrialSpec(
+        config=config,
+        seed=trial_seed(study.seed, "confirm", config.config_id, replicate),
+        stage="confirm",
+        replicate=replicate,
+        protocols=study.confirm.protocols,
+        report_protocol=study.protocols.report,
+    )

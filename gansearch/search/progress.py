@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gansearch import parsing
-from gansearch.errors import ResultsError
+from gansearch.errors import ConfigError, ResultsError
 from gansearch.paths import RunPaths
 
 STALE_SECONDS = 120.0
@@ -51,7 +51,7 @@ class Progress:
         best: the best so far in the search; None before the first report.
         elapsed: seconds since the sweep started.
         left: estimated seconds to the end of the stage; None before a trial has ended.
-        note: why the sweep ended early, where it did.
+        note: what ended the sweep or its search early, where something did.
         host: the driver's machine.
         pid: the driver's process.
         updated: when this was written, in seconds since 1970.
@@ -110,14 +110,15 @@ def read_progress(run: Path) -> Progress:
     """
     path = RunPaths(run).progress
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return parsing.build(Progress, json.loads(path.read_text(encoding="utf-8")), "it")
+    except (FileNotFoundError, NotADirectoryError):
         raise ResultsError(
             f"{run} holds no sweep: it has no {path.name}", hint="give the directory that `gansearch sweep --out` wrote"
         ) from None
+    except ConfigError as error:
+        raise ResultsError(f"{path} is no progress of a sweep: {error.message}") from error
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path} cannot be read: {error}") from error
-    return parsing.build(Progress, data, str(path))
 
 
 def duration(seconds: float) -> str:

@@ -7,18 +7,22 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import ray
+import ray.exceptions
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from gansearch.core.datasets import Dataset
 from gansearch.errors import ResourceError
-from gansearch.search.observer import Limiter, Observer
-from gansearch.search.searchers import METRIC, SpecSearcher
+from gansearch.search.observer import Observer
+from gansearch.search.searchers import CURRENT, SpecSearcher
 from gansearch.search.sections import Resources, Scheduler
+from gansearch.search.stopping import Limiter
+from gansearch.search.study import Study
 from gansearch.search.worker import TrialWorker
 from gansearch.training import Placement
 
@@ -29,6 +33,8 @@ _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # A trial that failed or diverged has no value to report.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # The sweep listens to signals itself.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -41,48 +47,82 @@ def connected(address: str | None) -> Iterator[None]:
     A connection that is there already is used and left open.
 
     Args:
-        address: a cluster's address, or None for a local Ray.
+        address: a cluster's address; None for the one that RAY_ADDRESS names, else a local Ray.
 
     Raises:
-        ResourceError: when no cluster answers at the address.
+        ResourceError: when no cluster answers at the address, or one is given to a process that is connected.
     """
-    os.environ.update({name: value for name, value in _SETTINGS.items() if name not in os.environ})
-    if ray.is_initialized():
+    with _environment(_SETTINGS), contextlib.ExitStack() as stack:
+        if not ray.is_initialized():
+            _connect(address or os.environ.get("RAY_ADDRESS") or "local")
+            stack.callback(ray.shutdown)
+        elif address:
+            raise ResourceError(
+                f"this process is connected to a Ray cluster already, so it cannot connect to {address}",
+                hint="leave the address out to use that one, or call ray.shutdown() first",
+            )
         yield
-        return
-    try:
-        options = {"address": address} if address else {"include_dashboard": False}
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"no Ray cluster answers at {address}" if address else "Ray cannot start on this machine"
+
+
+def _connect(address: str) -> None:
+    if "://" in address:
         raise ResourceError(
-            f"{where}: {str(error).strip().splitlines()[0]}", hint="check it with `ray status --address ...`"
-        ) from error
+            f"Ray's client protocol is not supported: {address}",
+            hint="give the cluster's own address, such as 10.0.0.1:6379, on a machine of the cluster",
+        )
+    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        local = address == "local"
+        where = "Ray cannot start on this machine" if local else f"no Ray cluster can be used at {address}"
+        hint = None if local else f"check it with `ray status --address {address}`"
+        raise ResourceError(f"{where}: {str(error).strip().splitlines()[0]}", hint=hint) from error
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that are not set, for the time of the block."""
+    added = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        ray.shutdown()
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def check_resources(resources: Resources) -> int:
     """Return how many trials fit on the cluster at a time.
 
     Raises:
-        ResourceError: when it cannot give one trial what it takes.
+        ResourceError: when none of its machines can give one trial what it takes.
     """
-    have = ray.cluster_resources()
-    cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
-    for name, asked, there in (("GPU", resources.gpu, gpus), ("CPU", resources.cpu, cpus)):
-        if asked > there:
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fit = sum(_trials_on(resources, machine.get("CPU", 0.0), machine.get("GPU", 0.0)) for machine in machines)
+    if fit:
+        return fit
+    for name, asked in (("GPU", resources.gpu), ("CPU", resources.cpu)):
+        most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
+        if asked > most:
             raise ResourceError(
-                f"each trial asks for {asked:g} {name}, but the cluster has {there:g}",
+                f"each trial asks for {asked:g} {name}, but no machine of the cluster has more than {most:g}",
                 hint=f"lower resources.{name.lower()} in the study, or connect to a larger cluster with --address",
             )
+    raise ResourceError(
+        f"each trial asks for {resources.cpu:g} CPU and {resources.gpu:g} GPU, but no machine has both",
+        hint="lower resources in the study, or connect to a larger cluster with --address",
+    )
+
+
+def _trials_on(resources: Resources, cpus: float, gpus: float) -> int:
+    """Return how many trials fit on a machine."""
     fit = cpus // resources.cpu
-    if resources.gpu:
-        # A trial's share must lie on one GPU.
-        fit = min(fit, gpus * (1 // resources.gpu) if resources.gpu <= 1 else gpus // resources.gpu)
-    return max(int(fit), 1)
+    if 0 < resources.gpu <= 1:
+        fit = min(fit, gpus * (1 // resources.gpu))  # a trial's share lies on one GPU
+    elif resources.gpu:
+        fit = min(fit, gpus // resources.gpu)
+    return int(fit)
 
 
 def placement(resources: Resources) -> Placement:
@@ -98,7 +138,7 @@ def make_scheduler(scheduler: Scheduler, epochs: int) -> TrialScheduler:
         return FIFOScheduler()
     return ASHAScheduler(
         time_attr="epoch",
-        metric=METRIC,
+        metric=CURRENT,
         mode="max",
         max_t=epochs,
         grace_period=scheduler.grace_epochs,
@@ -110,28 +150,35 @@ def run_trials(
     searcher: SpecSearcher,
     scheduler: TrialScheduler,
     *,
+    study: Study,
     run: Path,
     data: Dataset,
-    resources: Resources,
     max_concurrent: int,
     observer: Observer,
     limiter: Limiter,
 ) -> None:
-    """Run the searcher's trials to their ends, or until a limit or an interrupt ends the stage.
+    """Run the searcher's trials to their ends, or until the limiter ends the stage.
+
+    Trials that are in the middle of an epoch at the end are given ten seconds, then killed.
 
     Args:
         searcher: what is tried.
         scheduler: who is stopped early.
+        study: says what each trial takes, and how often it is restarted when its worker is lost.
         run: the run directory, reachable under the same path from every node.
         data: what the trials may read; placed once in each node's object store.
-        resources: what each trial takes.
         max_concurrent: trials at a time.
         observer: hears what happens.
         limiter: ends the stage.
     """
+    resources = study.resources
     trainable = tune.with_parameters(TrialWorker, run=str(run.absolute()), data=data, placement=placement(resources))
     bundle = {"cpu": resources.cpu, **({"gpu": resources.gpu} if resources.gpu else {})}
     scratch = Path(tempfile.mkdtemp(prefix="gansearch-tune-"))
+    # What Tune logs of a trial's error stands in the trial's row; errors of the driver are raised.
+    log = logging.getLogger("ray.tune")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         tune.Tuner(
             tune.with_resources(trainable, bundle),
@@ -148,9 +195,10 @@ def run_trials(
                 verbose=0,
                 callbacks=[observer],
                 stop=limiter,
-                failure_config=tune.FailureConfig(max_failures=limiter.max_failures),
+                failure_config=tune.FailureConfig(max_failures=study.limits.max_failures),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
     finally:
+        log.setLevel(level)
         shutil.rmtree(scratch, ignore_errors=True)

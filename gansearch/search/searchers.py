@@ -7,8 +7,9 @@ Tune never sees a nested configuration. The first point is always the base.
 
 from __future__ import annotations
 
+import collections
 import itertools
-import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -16,13 +17,20 @@ import optuna
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from gansearch.paths import TrialKey
 from gansearch.search.study import Study
 from gansearch.spec import TrialSpec
 
 METRIC = "objective"
 """Name of the reported value: validation log-likelihood in nats under the report protocol."""
+CURRENT = "current"
+"""Name of the current report's value, which schedulers compare trials by: an early report of a generator that
+has hardly moved from the mean image often stays the best for many epochs, whatever training has come to."""
 SPEC = "spec"
 """Name under which a Tune trial's configuration holds the trial's spec."""
+
+MAX_REPEATS = 10_000
+"""Random draws in a row that bring no new point before a space is taken for exhausted."""
 
 Point = dict[str, object]
 
@@ -57,16 +65,20 @@ def make_strategy(study: Study) -> Strategy:
     if study.searcher.name == "grid":
         return Listed(space.grid())
     if study.searcher.name == "random":
-        return Listed(itertools.chain([space.base_point()], (space.sample(i, seed) for i in itertools.count(1))))
+        samples = (space.sample(index, seed) for index in itertools.count(1))
+        return Listed(_distinct(itertools.chain([space.base_point()], samples)))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(
-        seed=seed % 2**32,
-        n_startup_trials=study.searcher.startup_trials,
-        multivariate=study.searcher.multivariate,
-        group=study.searcher.multivariate,
-        constant_liar=True,
-        warn_independent_sampling=False,
-    )
+    with warnings.catch_warnings():
+        # Optuna calls these arguments experimental; its bounds in pyproject.toml are tested.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            seed=seed % 2**32,
+            n_startup_trials=study.searcher.startup_trials,
+            multivariate=study.searcher.multivariate,
+            # Parameters that act together are modelled together; without it, conditional ones are not at all.
+            group=study.searcher.multivariate and any(p.when for p in space.parameters),
+            constant_liar=True,
+        )
     return OptunaSearch(
         space.suggest,
         metric=METRIC,
@@ -76,11 +88,25 @@ def make_strategy(study: Study) -> Strategy:
     )
 
 
+def _distinct(points: Iterable[Point]) -> Iterator[Point]:
+    """Yield each point once, until MAX_REPEATS in a row have brought nothing new."""
+    seen: set[object] = set()
+    repeats = 0
+    for point in points:
+        key = tuple(sorted(point.items()))  # names are unique, so values are never compared
+        if key not in seen:
+            seen.add(key)
+            repeats = 0
+            yield point
+        elif (repeats := repeats + 1) == MAX_REPEATS:
+            return
+
+
 class SpecSearcher(Searcher):
-    """Hands Tune the specs of a study's trials, `repeats` of each point.
+    """Hands Tune the specs of a stage's trials, `repeats` of each point.
 
     The strategy hears a point's value when its last replicate has ended: the mean over those that have a
-    value, or none.
+    value, or none. A trial that equals a running one waits for it, and then finds its rows.
 
     Args:
         strategy: where points come from.
@@ -95,8 +121,8 @@ class SpecSearcher(Searcher):
         super().__init__(metric=METRIC, mode="max")
         self._strategy, self._num_points, self._repeats, self._make_spec = strategy, num_points, repeats, make_spec
         self._taken, self._exhausted = 0, False
-        self._waiting: list[tuple[str, Point, int]] = []
-        self._group_of: dict[str, str] = {}
+        self._waiting: collections.deque[tuple[str, TrialSpec]] = collections.deque()
+        self._running: dict[str, tuple[str, TrialKey]] = {}
         self._values: dict[str, list[float | None]] = {}
 
     @property
@@ -110,40 +136,45 @@ class SpecSearcher(Searcher):
         return not self._waiting and (self._exhausted or self._taken == self._num_points)
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next trial's configuration, or FINISHED after the last."""
-        if not self._waiting:
-            point = self._strategy.suggest(trial_id) if self._taken < self._num_points else None
-            if point is None:
-                self._exhausted = True
-                return Searcher.FINISHED
-            self._taken += 1
-            self._waiting = [(trial_id, point, replicate) for replicate in range(self._repeats)]
-            self._values[trial_id] = []
-        group, point, replicate = self._waiting.pop(0)
-        self._group_of[trial_id] = group
-        return {SPEC: self._make_spec(point, replicate).to_dict()}
+        """Return the next trial's configuration, None while it must wait, or FINISHED after the last."""
+        if not self._waiting and not self._take(group=trial_id):
+            return Searcher.FINISHED
+        group, spec = self._waiting[0]
+        if any(spec.key == key for _, key in self._running.values()):
+            return None
+        self._waiting.popleft()
+        self._running[trial_id] = group, spec.key
+        return {SPEC: spec.to_dict()}
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass a report on to a strategy that looks at reports."""
-        report = getattr(self._strategy, "on_trial_result", None)
-        if report is not None and self._repeats == 1 and METRIC in result:
-            report(trial_id, result)
+    def _take(self, group: str) -> bool:
+        """Take the next point, known from now on as `group`; return whether there was one."""
+        point = self._strategy.suggest(group) if self._taken < self._num_points else None
+        if point is None:
+            self._exhausted = True
+            return False
+        self._taken += 1
+        self._waiting.extend((group, self._make_spec(point, replicate)) for replicate in range(self._repeats))
+        self._values[group] = []
+        return True
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Gather a replicate's value; tell the strategy when it was the point's last."""
-        group = self._group_of.pop(trial_id)
-        value = None if error or not result else result.get(METRIC)
-        self._values[group].append(value)
+        group, _ = self._running.pop(trial_id)
+        self._values[group].append(None if error or not result else result.get(METRIC))
         if len(self._values[group]) < self._repeats:
             return
-        values = [v for v in self._values.pop(group) if v is not None and math.isfinite(v)]
+        values = [v for v in self._values.pop(group) if v is not None]
         if values:
             self._strategy.on_trial_complete(group, result={METRIC: sum(values) / len(values)})
         else:
             self._strategy.on_trial_complete(group, error=error)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Tune pickles what it is given, but a searcher's history is rebuilt from the tables."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
-        """Save nothing: a searcher's history is rebuilt from the tables."""
+        """Save nothing."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
 import datetime
-import signal
-import threading
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from gansearch import results
+from gansearch.config import TrialConfig
 from gansearch.core.datasets import Dataset, check_fits, describe, load
 from gansearch.errors import ConfigError, ResultsError
 from gansearch.paths import RunPaths
 from gansearch.provenance import versions
 from gansearch.recorder import Recorder
-from gansearch.search.confirm import confirm_specs, finalist
-from gansearch.search.observer import Limiter, Observer
+from gansearch.search.confirm import confirm_spec, finalist
+from gansearch.search.observer import Observer
 from gansearch.search.progress import Progress
 from gansearch.search.ray_tune import check_resources, connected, make_scheduler, run_trials
-from gansearch.search.searchers import Listed, Point, SpecSearcher, Strategy, make_strategy
-from gansearch.search.sections import Scheduler
+from gansearch.search.searchers import Listed, Point, SpecSearcher, make_strategy
+from gansearch.search.sections import Limits, Scheduler
+from gansearch.search.stopping import Limiter, Reason, StopRequest
 from gansearch.search.study import Study, load_study
 from gansearch.seeds import trial_seed
 from gansearch.spec import TrialSpec
+from gansearch.trial import describe as describe_error
 from gansearch.yaml_files import dump_yaml
 
 
@@ -36,8 +38,8 @@ class SweepResult:
 
     Attributes:
         run: the run directory, which holds everything else.
-        complete: whether it came to its own end, with all stages.
-        reason: why it did not; None where it did.
+        complete: whether all its stages ran.
+        reason: what ended it early, or ended its search early; None where nothing did.
         ended: trials by status, over all stages.
     """
 
@@ -58,15 +60,17 @@ def sweep(
 ) -> SweepResult:
     """Run a study: search its space with Ray Tune, then confirm the configuration that validation chose.
 
-    The last act is the only one that reads the test set. Ctrl-C, SIGTERM and `gansearch stop` end a sweep
-    cleanly: every row that was finished stays.
+    The last act is the only one that reads the test set. Ctrl-C, SIGTERM, SIGHUP and `gansearch stop` end a
+    sweep cleanly: every row that was finished stays, and trials that ran become INTERRUPTED rows. Trials in
+    the middle of an epoch are given ten seconds; a second Ctrl-C does not wait for them.
 
     Args:
         study: a study, the path of a study file, or a shipped study's name.
         out: the run directory; must not hold a sweep already.
         data_dir: where data sets are looked for; by default GANSEARCH_DATA or the user's cache.
         download: whether a data set that is not there may be downloaded.
-        address: a Ray cluster to run on; by default the one this process is connected to, or a new local one.
+        address: a Ray cluster to connect to; by default the one this process is connected to, the one that
+            RAY_ADDRESS names, or a new one on this machine.
         on_progress: called about once a second while trials run.
 
     Raises:
@@ -82,9 +86,8 @@ def sweep(
     with connected(address):
         capacity = check_resources(study.resources)
         write_plan(study, data, run)
-        driver = _Driver(study, data, run, min(capacity, study.max_concurrent or capacity), on_progress)
-        with _stop_on_sigterm(run):
-            return driver.run()
+        concurrent = min(capacity, study.max_concurrent or capacity)
+        return _Driver(study, data, run, concurrent, on_progress).run()
 
 
 def check_run_directory(run: Path) -> None:
@@ -96,6 +99,9 @@ def check_run_directory(run: Path) -> None:
         raise ResultsError(f"{run} is a file, not a directory", hint="give another directory with --out")
     if run.is_dir() and any(paths.table(name).exists() for name in ("trials", "curves")):
         raise ResultsError(f"{run} already holds tables of other trials", hint="give another directory with --out")
+    existing = next(folder for folder in (run, *run.parents) if folder.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise ResultsError(f"{run} cannot be written: {existing} is not a writable directory", hint="give another one")
 
 
 def check_study_fits(study: Study) -> None:
@@ -126,109 +132,150 @@ def write_plan(study: Study, data: Dataset, run: Path) -> None:
     results.write_text(RunPaths(run).plan, dump_yaml(plan))
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Stage:
+    """What one stage runs.
+
+    Attributes:
+        name: `search` or `confirm`.
+        searcher: its trials.
+        scheduler: who is stopped early.
+        data: what they may read.
+        limits: when it ends early.
+    """
+
+    name: str
+    searcher: SpecSearcher
+    scheduler: Scheduler
+    data: Dataset
+    limits: Limits
+
+
 class _Driver:
-    """The stages of one sweep, one after the other."""
+    """The stages of one sweep, one after the other.
+
+    Args:
+        study: the study.
+        data: its data set, test split included.
+        run: the run directory, which holds the plan.
+        concurrent: trials at a time.
+        on_progress: hears each progress.
+    """
 
     def __init__(
         self, study: Study, data: Dataset, run: Path, concurrent: int, on_progress: Callable[[Progress], None]
     ) -> None:
         self._study, self._data, self._run, self._concurrent = study, data, run, concurrent
-        self._recorder, self._on_progress = Recorder(run), on_progress
+        self._on_progress = on_progress
+        self._request = StopRequest(run)
         self._started = time.monotonic()
-        self._ended: dict[str, int] = {}
+        self._ended: collections.Counter[str] = collections.Counter()
         self._progress = Progress(study=study.name, stage="search", planned=study.num_trials * study.repeats)
 
     def run(self) -> SweepResult:
         """Run the stages; whatever happens, the last progress says how it ended."""
-        stop_request = RunPaths(self._run).stop_request
-        stop_request.unlink(missing_ok=True)
-        self._publish(self._progress)
+        self._request.clear_file()
+        results.write_json(RunPaths(self._run).progress, self._progress.to_dict())
         try:
-            reason = self._stages()
-        except BaseException:
-            self._finish("failed", "the driver met an error")
+            with self._request.listening():
+                complete, reason = self._stages()
+        except KeyboardInterrupt:
+            self._finish("stopped", "interrupted")
+            raise
+        except BaseException as error:
+            self._finish("failed", f"the driver met an error: {describe_error(error)}")
             raise
         finally:
-            stop_request.unlink(missing_ok=True)
-        self._finish("stopped" if reason else "done", reason)
-        return SweepResult(run=self._run, complete=reason is None, reason=reason, ended=self._ended)
+            self._request.clear_file()
+        note = reason.text if reason else None
+        self._finish("done" if complete else "stopped", note)
+        return SweepResult(run=self._run, complete=complete, reason=note, ended=dict(self._ended))
 
-    def _stages(self) -> str | None:
-        """Run search and confirm; return why the sweep ended early, or None."""
-        study = self._study
-        reason = self._stage("search", make_strategy(study), study.num_trials, study.repeats, study.scheduler)
-        over_budget = reason is not None and reason.startswith(_LIMITS)
-        if study.confirm.seeds == 0 or (reason is not None and not over_budget):
-            return reason
+    def _stages(self) -> tuple[bool, Reason | None]:
+        """Run search and confirm; return whether all came to an end, and what ended one early."""
+        reason = self._run_stage(self._search())
+        if reason is not None and not reason.spent:
+            return False, reason
+        if self._study.confirm.seeds == 0:
+            return True, reason
         try:
             config = finalist(self._run)
         except ResultsError as error:
-            return error.message
-        specs = confirm_specs(study, config)
-        points: list[Point] = [{"index": i} for i in range(len(specs))]
-        return self._stage(
-            "confirm", Listed(points), len(specs), 1, Scheduler(name="none"), lambda p, _: specs[int(str(p["index"]))]
+            return False, reason or Reason(error.message)
+        stopped = self._run_stage(self._confirm(config))
+        return stopped is None, stopped or reason
+
+    def _search(self) -> _Stage:
+        study = self._study
+        return _Stage(
+            name="search",
+            searcher=SpecSearcher(
+                make_strategy(study),
+                study.num_trials,
+                study.repeats,
+                lambda point, replicate: search_spec(study, point, replicate),
+            ),
+            scheduler=study.scheduler,
+            data=self._data.without_test(),
+            limits=study.limits,
         )
 
-    def _search_spec(self, point: Point, replicate: int) -> TrialSpec:
-        config = self._study.space.config(point)
-        return TrialSpec(
-            config=config,
-            seed=trial_seed(self._study.seed, "search", config.config_id, replicate),
-            stage="search",
-            replicate=replicate,
-            protocols=(self._study.protocols.final,),
-            report_protocol=self._study.protocols.report,
+    def _confirm(self, config: TrialConfig) -> _Stage:
+        study = self._study
+        return _Stage(
+            name="confirm",
+            searcher=SpecSearcher(
+                Listed([{}]), 1, study.confirm.seeds, lambda _, replicate: confirm_spec(study, config, replicate)
+            ),
+            scheduler=Scheduler(name="none"),
+            data=self._data,
+            limits=dataclasses.replace(study.limits, time_limit=None, gpu_hours=None),
         )
 
-    def _stage(
-        self,
-        name: str,
-        strategy: Strategy,
-        num_points: int,
-        repeats: int,
-        scheduler: Scheduler,
-        make_spec: Callable[[Point, int], TrialSpec] | None = None,
-    ) -> str | None:
+    def _run_stage(self, stage: _Stage) -> Reason | None:
         """Run the trials of one stage; return why it ended early, or None."""
         study = self._study
-        searcher = SpecSearcher(strategy, num_points, repeats, make_spec or self._search_spec)
         observer = Observer(
-            self._recorder,
+            Recorder(self._run),
             self._data.digests,
             dataclasses.replace(
-                self._progress, stage=name, planned=searcher.num_trials, running=0, ended={}, left=None
+                self._progress,
+                stage=stage.name,
+                planned=stage.searcher.num_trials,
+                running=0,
+                ended={},
+                left=None,
+                elapsed=time.monotonic() - self._started,
             ),
-            started=self._started,
+            slots=self._concurrent,
             searched=tuple(p.name for p in study.space.parameters),
             publish=self._publish,
         )
-        searching = name == "search"
-        limits = study.limits if searching else dataclasses.replace(study.limits, time_limit=None, gpu_hours=None)
-        deadline = time.monotonic() + limits.time_limit if limits.time_limit is not None else None
-        stop_request = RunPaths(self._run).stop_request
-        limiter = Limiter(limits, observer, gpus=study.resources.gpu, stop_request=stop_request, deadline=deadline)
-        run_trials(
-            searcher,
-            make_scheduler(scheduler, study.epochs),
-            run=self._run,
-            data=self._data.without_test() if searching else self._data,
-            resources=study.resources,
-            max_concurrent=self._concurrent,
-            observer=observer,
-            limiter=limiter,
-        )
-        reason = limiter.reason
-        if reason is None and (observer.unfinished or not searcher.handed_out):
-            reason = "interrupted"
-        observer.interrupt(reason or "interrupted")
-        for status, count in observer.ended.items():
-            self._ended[status] = self._ended.get(status, 0) + count
-        self._progress = observer.progress
+        limiter = Limiter(stage.limits, observer, gpus=study.resources.gpu, request=self._request)
+        try:
+            run_trials(
+                stage.searcher,
+                make_scheduler(stage.scheduler, study.epochs),
+                study=study,
+                run=self._run,
+                data=stage.data,
+                max_concurrent=self._concurrent,
+                observer=observer,
+                limiter=limiter,
+            )
+        finally:
+            reason = limiter.reason
+            left = observer.interrupt(reason.text if reason else "the driver ended")
+            self._ended += observer.ended
+            self._progress = observer.progress
+        if reason is None and (left or not stage.searcher.handed_out):
+            return Reason("Ray Tune ended before its trials did")
         return reason
 
     def _publish(self, progress: Progress) -> None:
-        results.write_json(RunPaths(self._run).progress, progress.to_dict())
+        # A sweep outlives a moment in which its directory cannot be written.
+        with contextlib.suppress(ResultsError):
+            results.write_json(RunPaths(self._run).progress, progress.to_dict())
         self._on_progress(progress)
 
     def _finish(self, stage: str, note: str | None) -> None:
@@ -236,8 +283,8 @@ class _Driver:
             dataclasses.replace(
                 self._progress,
                 stage=stage,
-                ended=self._ended,
-                planned=sum(self._ended.values()),
+                ended=dict(self._ended),
+                planned=self._ended.total(),
                 running=0,
                 left=None,
                 elapsed=time.monotonic() - self._started,
@@ -247,21 +294,14 @@ class _Driver:
         )
 
 
-_LIMITS = "the time limit", "the limit of"
-
-
-@contextmanager
-def _stop_on_sigterm(run: Path) -> Iterator[None]:
-    """Turn SIGTERM into a request to stop, where this thread may handle signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def request(_signal: int, _frame: Any) -> None:
-        RunPaths(run).stop_request.touch()
-
-    before = signal.signal(signal.SIGTERM, request)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def search_spec(study: Study, point: Point, replicate: int) -> TrialSpec:
+    """Return a trial of a point of the study's space."""
+    config = study.space.config(point)
+    return TrialSpec(
+        config=config,
+        seed=trial_seed(study.seed, "search", config.config_id, replicate),
+        stage="search",
+        replicate=replicate,
+        protocols=(study.protocols.final,),
+        report_protocol=study.protocols.report,
+    )

@@ -10,7 +10,7 @@ from ray import tune
 
 from gansearch.core.datasets import Dataset
 from gansearch.recorder import Recorder
-from gansearch.search.searchers import METRIC, SPEC
+from gansearch.search.searchers import CURRENT, METRIC, SPEC
 from gansearch.spec import TrialSpec
 from gansearch.training import Placement
 from gansearch.trial import Report, Trial
@@ -49,11 +49,12 @@ class TrialWorker(tune.Trainable):
 
 
 def as_result(report: Report) -> dict[str, Any]:
-    """Return a report as Tune's result; without the metric where a trial ended without a value."""
+    """Return a report as Tune's result; without values where a trial failed or diverged."""
     # In a list, for Tune would flatten a mapping and keep statistics of every number in it.
     result: dict[str, Any] = {"epoch": report.epoch, "draft": [report.draft], "done": report.status is not None}
     if report.status is not None:
         result["status"] = report.status
     if report.objective is not None and math.isfinite(report.objective):
         result[METRIC] = report.objective
+        result[CURRENT] = report.draft["report_last_ll_mean"]
     return result

@@ -1,0 +1,120 @@
+"""What ends a stage before its trials are done: a limit of the study, or somebody who asks for it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ray import tune
+
+from gansearch import schema
+from gansearch.paths import RunPaths
+from gansearch.search.observer import Observer
+from gansearch.search.sections import Limits
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a stage ended early.
+
+    Attributes:
+        text: in words.
+        spent: whether it used up its time or GPU hours, so that the next stage still runs.
+    """
+
+    text: str
+    spent: bool = False
+
+
+class StopRequest:
+    """Whether somebody asks for the end: by a file in the run directory, or by a signal.
+
+    Args:
+        run: the run directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._file = RunPaths(run).stop_request
+        self._signal: signal.Signals | None = None
+
+    def reason(self) -> Reason | None:
+        """Return how the end was asked for, or None."""
+        if self._signal is not None:
+            return Reason(f"interrupted by {self._signal.name}")
+        return Reason("stopped on request") if self._file.exists() else None
+
+    def clear_file(self) -> None:
+        """Remove the file, so that it does not end another sweep."""
+        self._file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take Ctrl-C, SIGTERM and SIGHUP for requests; a second signal does what it did before.
+
+        Does nothing outside the main thread, where signals cannot be handled. A signal that this process was
+        started to ignore (`nohup`) stays ignored.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        handled = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+
+        def request(number: int, _frame: FrameType | None) -> None:
+            self._signal = signal.Signals(number)
+            signal.signal(number, before[self._signal])
+
+        for number in handled:
+            signal.signal(number, request)
+        try:
+            yield
+        finally:
+            for number in handled:
+                signal.signal(number, before[number])
+
+
+class Limiter(tune.Stopper):
+    """Ends a stage when a limit of the study is reached or somebody asks for it.
+
+    Args:
+        limits: the stage's limits; its time starts now.
+        observer: what the stage has come to.
+        gpus: GPUs a trial takes.
+        request: whether somebody asks for the end.
+    """
+
+    def __init__(self, limits: Limits, observer: Observer, *, gpus: float, request: StopRequest) -> None:
+        self._limits, self._observer, self._gpus, self._request = limits, observer, gpus, request
+        self._started = time.monotonic()
+        self.reason: Reason | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002  # Tune's interface
+        """Stop no single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the stage must end now, and note why."""
+        if self.reason is None:
+            self.reason = self._request.reason() or self._reached()
+        return self.reason is not None
+
+    def _reached(self) -> Reason | None:
+        """Return the limit that was reached, or None."""
+        limits, ended = self._limits, self._observer.ended
+        if limits.time_limit is not None and time.monotonic() - self._started > limits.time_limit:
+            return Reason(f"the time limit of {limits.time_limit:g} s was reached", spent=True)
+        if limits.gpu_hours is not None and self._observer.trial_seconds * self._gpus / 3600 > limits.gpu_hours:
+            return Reason(f"the limit of {limits.gpu_hours:g} GPU hours was reached", spent=True)
+        first, failed = limits.stop_if_first_fail, ended[schema.FAILED]
+        if first is not None and failed >= first and ended.total() == failed:
+            return Reason(f"the first {failed} trials all failed")
+        return None
