@@ -1,0 +1,45 @@
+"""The examples in the help, run as they stand there."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gansearch.cli import COMMANDS
+from tests.cli.conftest import Gansearch, Place
+
+NOT_RUN = {
+    "gansearch sweep quickstart --out runs/quickstart": "takes minutes; a smaller sweep is run in test_sweeps",
+    "gansearch stop runs/quickstart": "nothing runs there; see test_sweeps",
+    "gansearch train paper/mnist --epochs 30": "needs MNIST and takes half an hour",
+}
+EXAMPLES = [example for command in COMMANDS for example in command.examples]
+
+
+def test_what_is_not_run_is_an_example() -> None:
+    assert set(NOT_RUN) <= set(EXAMPLES)
+
+
+def test_the_examples_run_one_after_the_other(
+    place: Place, gansearch: Gansearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANSEARCH_DATA", str(tmp_path / "data"))
+    shutil.copytree(place.run, "runs/quickstart")
+    for example in EXAMPLES:
+        if example in NOT_RUN:
+            continue
+        line, _, target = example.partition(" > ")
+        _, *arguments = shlex.split(line)
+        code, out, err = gansearch(*arguments)
+        assert code == 0, (example, err)
+        assert out or "-o" in arguments, example
+        if target:
+            Path(target).write_text(out, encoding="utf-8")
+    made = {path.name for path in Path().iterdir()}
+    assert made == {"runs", "best.yaml", "table1.tex", "samples.png", "quickstart-model", "my-study.yaml"}
+    assert {path.name for path in Path("runs").iterdir()} > {"quickstart", "again"}
+    assert not Path("runs/mnist").exists()

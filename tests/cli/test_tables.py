@@ -1,0 +1,82 @@
+"""`best` and `table1` on a real run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from analysis.best import best_full, best_yaml
+from analysis.render import render
+from analysis.table1 import as_plain, table1
+from tests.cli.conftest import CONFIG, FULL, SEEDS, Gansearch, Place
+
+
+def _notes(place: Place) -> str:
+    return "".join(f"note: {note}\n" for note in best_full(place.run)["chosen"]["notes"])
+
+
+def test_best_writes_the_file_to_stdout(place: Place, gansearch: Gansearch) -> None:
+    assert gansearch("best", place.run) == (0, best_yaml(place.run), _notes(place))
+
+
+def test_best_writes_a_file_where_asked(place: Place, gansearch: Gansearch, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "best.yaml"
+    assert gansearch("best", place.run, "-o", target) == (0, "", f"{_notes(place)}written to {target}\n")
+    assert target.read_text() == best_yaml(place.run)
+
+
+def test_best_as_json_has_the_ranking_and_every_digit(place: Place, gansearch: Gansearch) -> None:
+    _, out, _ = gansearch("best", place.run, "--json")
+    found = json.loads(out)
+    assert found == json.loads(json.dumps(best_full(place.run)))
+    assert found["config_id"] == CONFIG.config_id
+    assert [entry["seed"] for entry in found["seeds"]] == list(SEEDS)
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex", "csv"])
+def test_table1_in_every_form(form: str, place: Place, gansearch: Gansearch) -> None:
+    expected = render(table1([place.run]), form)
+    code, out, err = gansearch("table1", place.run, "--format", form)
+    assert (code, out.rstrip("\n"), err) == (0, expected.rstrip("\n"), "")
+
+
+def test_table1_as_csv_is_read_by_a_csv_reader(place: Place, gansearch: Gansearch) -> None:
+    _, out, _ = gansearch("table1", place.run, "--format", "csv")
+    rows = [row for row in csv.DictReader(io.StringIO(out)) if row["run"]]
+    assert {row["protocol_id"] for row in rows} >= {FULL.id}
+    assert all(row["config_id"] == CONFIG.config_id for row in rows)
+
+
+def test_table1_as_json(place: Place, gansearch: Gansearch) -> None:
+    _, out, _ = gansearch("table1", place.run, "--json")
+    assert json.loads(out) == json.loads(json.dumps(as_plain(table1([place.run]))))
+
+
+def test_a_damaged_part_is_refused_and_may_be_skipped(place: Place, gansearch: Gansearch, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(place.run, run)
+    part = next((run / "trials").glob(f"{CONFIG.config_id}-{SEEDS[0]}-confirm-0-{FULL.id}.parquet"))
+    part.write_bytes(part.read_bytes()[:100])
+    code, out, err = gansearch("best", run)
+    assert (code, out) == (2, "")
+    assert part.name in err
+    code, out, err = gansearch("best", run, "--skip-damaged")
+    assert code == 0
+    assert "note: damaged part files left out: 1" in err
+    assert f"seed: {SEEDS[0]}\n" not in out
+    assert gansearch("table1", run)[0] == 2
+    code, _, err = gansearch("table1", run, "--skip-damaged")
+    assert (code, err) == (0, "note: damaged part files left out: 1\n")
+
+
+@pytest.mark.parametrize("command", ["best", "table1", "status", "stop", "sample", "export"])
+def test_a_run_that_is_not_there(command: str, gansearch: Gansearch, tmp_path: Path) -> None:
+    code, out, err = gansearch(command, tmp_path / "nowhere")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "nowhere" in err.splitlines()[0]

@@ -1,0 +1,263 @@
+"""`train` and `reproduce` with real trials."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.best import best_document
+from gansearch import results
+from gansearch.cli.trials import row_summary
+from gansearch.trial import Trial
+from gansearch.yaml_files import dump_yaml
+from tests.cli.conftest import CONFIG, FULL, PUBLISHED, SEEDS, Gansearch, Place
+from tests.test_layers import ROOT
+
+# Starts the command line in an interpreter in which Ray looks as if it were not installed.
+WITHOUT_RAY = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "ray":
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from gansearch.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def best(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the run's best.yaml in a folder of its own, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "best.yaml"
+    path.write_text(dump_yaml(best_document(place.run)), encoding="utf-8")
+    return path
+
+
+def _edited(best: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    """Write a file in which something of best.yaml differs."""
+    from gansearch.yaml_files import load_yaml
+
+    document = load_yaml(best)
+    edit(document)
+    path = best.with_name("edited.yaml")
+    path.write_text(dump_yaml(document), encoding="utf-8")
+    return path
+
+
+def test_train_repeats_a_confirmed_trial_from_its_best_file(best: Path, place: Place, gansearch: Gansearch) -> None:
+    code, out, err = gansearch("train", best, "--seed", str(SEEDS[1]), "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["run"] == f"runs/train-{CONFIG.config_id}-{SEEDS[1]}"
+    (row,) = found["rows"]
+    confirmed = next(e for e in best_document(place.run)["seeds"] if e["seed"] == SEEDS[1])
+    for name in ("valid_ll_mean", "weights_digest", "sigma", "scored_epoch"):
+        assert row[name] == confirmed[name]
+    assert (row["stage"], row["protocol_id"], row["test_ll_mean"]) == ("train", FULL.id, None)
+    first, *reports = err.splitlines()
+    assert first == f"training {CONFIG.config_id} with seed {SEEDS[1]} on cpu into {found['run']}"
+    assert [line.split("  ")[0] for line in reports] == ["epoch 2 of 4", "epoch 4 of 4"]
+
+
+def test_train_options_beat_the_file(best: Path, gansearch: Gansearch) -> None:
+    code, out, _ = gansearch(
+        *("train", best, "--epochs", "2", "--seed", "6", "--out", "here", "--threads", "1", "--device", "cpu"), "--json"
+    )
+    assert code == 0
+    (row,) = json.loads(out)["rows"]
+    assert (row["seed"], row["cfg_algorithm_epochs"], row["epochs"]) == (6, 2, 2)
+    assert len(list(Path("here/trials").iterdir())) == 1
+
+
+def test_train_shows_a_trial_that_is_there_already(best: Path, gansearch: Gansearch) -> None:
+    _, first, _ = gansearch("train", best, "--out", "here")
+    code, again, err = gansearch("train", best, "--out", "here")
+    assert (code, again, err) == (0, first, "here holds this trial already: nothing to train\n")
+    assert (
+        f"config_id             {CONFIG.config_id}\nseed                  0\nstatus                COMPLETE\n" in first
+    )
+
+
+def test_train_takes_a_shipped_protocol_by_name(best: Path, gansearch: Gansearch) -> None:
+    code, out, _ = gansearch("train", best, "--epochs", "2", "--protocol", "report")
+    assert code == 0
+    assert "report-" in out
+    code, _, err = gansearch("train", best, "--protocol", "ful")
+    assert (code, err) == (2, "error: no score protocol is called 'ful'\nhint: did you mean 'full'?\n")
+
+
+def test_a_trial_that_diverges_is_an_answer_of_no(best: Path, gansearch: Gansearch) -> None:
+    # A step of 1e38 in weights of order 0.1 overflows float32 in the next product.
+    config = CONFIG.replace({"momentum.lr_g": 1e38, "momentum.lr_d": 1e38})
+    path = best.with_name("wild.yaml")
+    path.write_text(dump_yaml({"config": config.to_dict()}), encoding="utf-8")
+    code, out, _ = gansearch("train", path)
+    assert code == 1
+    assert "status     DIVERGED\n" in out
+    assert "non-finite by epoch 2\n" in out
+    _, out, _ = gansearch("train", path, "--json")
+    json.loads(out, parse_constant=pytest.fail)  # no NaN, which is not JSON
+
+
+def test_an_interrupted_trial_goes_on_where_it_was(
+    best: Path, gansearch: Gansearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[int] = []
+    advance = Trial.advance
+
+    def interrupted(self: Trial) -> Any:
+        report = advance(self)
+        reports.append(report.epoch)
+        if len(reports) == 1:
+            raise KeyboardInterrupt
+        return report
+
+    monkeypatch.setattr(Trial, "advance", interrupted)
+    code, out, err = gansearch("train", best, "--out", "here")
+    assert (code, out, err.splitlines()[-1]) == (1, "", "interrupted")
+    code, out, _ = gansearch("train", best, "--out", "here", "--json")
+    assert code == 0
+    assert reports == [2, 4]
+    _, whole, _ = gansearch("train", best, "--out", "another", "--json")
+    digests = [json.loads(text)["rows"][0]["weights_digest"] for text in (out, whole)]
+    assert digests[0] == digests[1]
+
+
+def test_train_needs_no_ray(best: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_RAY, "train", str(best), "--epochs", "2"]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": str(ROOT)}, cwd=best.parent, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 2), done.stderr
+    assert "status                COMPLETE" in done.stdout
+
+
+def test_a_study_is_not_trained(gansearch: Gansearch) -> None:
+    code, _, err = gansearch("train", "quickstart")
+    assert code == 2
+    assert err.endswith("hint: run it with `gansearch sweep`\n")
+
+
+def test_the_summary_of_a_trial_that_failed_at_once() -> None:
+    row = {"config_id": "abc", "seed": 3, "status": "FAILED", "error": "no", "epochs": 0, "valid_ll_mean": None}
+    assert row_summary([row]) == "config_id  abc\nseed       3\nstatus     FAILED\nerror      no\nepochs     0"
+
+
+def test_reproduce_is_identical_in_the_same_environment(best: Path, gansearch: Gansearch) -> None:
+    code, out, err = gansearch("reproduce", best)
+    assert code == 0, out
+    lines = out.splitlines()
+    assert lines[0] == "verdict: identical"
+    assert lines[1] == "the validation score and the weights are equal bit for bit"
+    assert f"with seed {SEEDS[0]} into runs/reproduce-{CONFIG.config_id}-{SEEDS[0]}" in err
+    (row,) = results.read(f"runs/reproduce-{CONFIG.config_id}-{SEEDS[0]}", "trials").to_dict("records")
+    assert row["stage"] == "reproduce"
+    assert row["protocol_id"] == FULL.id
+    assert math.isnan(row["test_ll_mean"])
+    assert not Path(f"runs/reproduce-{CONFIG.config_id}-{SEEDS[0]}/test_evaluations").exists()
+
+
+def test_reproduce_takes_any_completed_seed_of_the_file(best: Path, gansearch: Gansearch) -> None:
+    code, out, _ = gansearch("reproduce", best, "--seed", str(SEEDS[2]), "--out", "here", "--json")
+    found = json.loads(out)
+    assert (code, found["holds"], found["kind"], found["run"]) == (0, True, "identical", "here")
+    assert found["row"]["seed"] == SEEDS[2]
+    assert found["interval"] is None
+    code, _, err = gansearch("reproduce", best, "--seed", "7")
+    assert (code, err.splitlines()[1]) == (2, f"hint: its completed seeds: {SEEDS[0]}, {SEEDS[1]}, {SEEDS[2]}")
+
+
+def test_one_unit_in_the_last_place_is_not_identical(best: Path, gansearch: Gansearch) -> None:
+    def nudge(document: dict[str, Any]) -> None:
+        entry = document["seeds"][0]
+        entry["valid_ll_mean"] = math.nextafter(entry["valid_ll_mean"], math.inf)
+
+    code, out, _ = gansearch("reproduce", _edited(best, nudge))
+    assert code == 1
+    assert out.startswith("verdict: not identical\nvalid_ll_mean differs in the same environment")
+
+
+def _elsewhere(document: dict[str, Any]) -> None:
+    document["environment"].update(torch="2.0.0", device_name="Another processor")
+
+
+def test_elsewhere_a_score_inside_the_interval_is_another_draw(best: Path, gansearch: Gansearch) -> None:
+    code, out, err = gansearch("reproduce", _edited(best, _elsewhere))
+    # A value lies in the prediction interval of three values that it is one of: t(2) times the spread is wide.
+    assert code == 0
+    assert out.startswith("verdict: another draw of the same configuration\n")
+    assert "95% prediction interval of the file's 3 seeds: " in out
+    assert "note: another environment: device_name was Another processor, is " in err
+    assert "note: another environment: torch was 2.0.0, is " in err
+
+
+def test_elsewhere_a_score_outside_the_interval_is_not(best: Path, gansearch: Gansearch) -> None:
+    def shift(document: dict[str, Any]) -> None:
+        _elsewhere(document)
+        for entry in document["seeds"]:
+            entry["valid_ll_mean"] += 1e6
+
+    code, out, _ = gansearch("reproduce", _edited(best, shift), "--json")
+    found = json.loads(out)
+    assert (code, found["holds"]) == (1, False)
+    assert found["row"]["valid_ll_mean"] < found["interval"][0]
+    assert found["reason"] == "the validation score is outside the prediction interval"
+
+
+def test_elsewhere_one_seed_gives_no_verdict(best: Path, gansearch: Gansearch) -> None:
+    def single(document: dict[str, Any]) -> None:
+        _elsewhere(document)
+        document["seeds"] = document["seeds"][:1]
+
+    code, out, _ = gansearch("reproduce", _edited(best, single))
+    assert code == 1
+    assert "a prediction interval takes two or more" in out
+
+
+def test_a_patch_release_of_python_and_the_environment_of_one_seed(best: Path, gansearch: Gansearch) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        minor = ".".join(document["environment"]["python"].split(".")[:2])
+        document["environment"] |= {"python": f"{minor}.999", "threads": 2}
+        document["seeds"][0]["environment"] = {"threads": 1}
+
+    code, out, _ = gansearch("reproduce", _edited(best, edit))
+    assert (code, out.splitlines()[0]) == (0, "verdict: identical")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d["config"]["algorithm"].update(k=2), "it was changed"),
+        (lambda d: d.pop("seeds"), "does not say what is to be reproduced"),
+        (lambda d: d.pop("protocol"), "does not say what is to be reproduced"),
+        (lambda d: d["seeds"][0].pop("weights_digest"), "lacks 'weights_digest'"),
+        (lambda d: d["environment"].update(data_valid_digest="0123"), "scores on different data do not compare"),
+    ],
+)
+def test_a_file_that_cannot_be_reproduced_is_refused(
+    edit: Callable[[dict[str, Any]], object], message: str, best: Path, gansearch: Gansearch
+) -> None:
+    code, out, err = gansearch("reproduce", _edited(best, edit))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not Path("runs").exists()
+
+
+def test_the_other_protocol_of_the_confirm_stage_is_not_what_is_reproduced(best: Path) -> None:
+    from gansearch.config_files import load_config_file
+    from gansearch.reproduce import plan_reproduction
+
+    plan = plan_reproduction(load_config_file(best))
+    assert [p.id for p in plan.spec.protocols] == [FULL.id]
+    assert PUBLISHED.id != FULL.id
