@@ -80,8 +80,8 @@ STUDIES = {
     "minibatch larger than the data set": (
         "base: {dataset: {name: digits}, algorithm: {batch_size: 2000}}\n"
         "space: {algorithm.k: {int: [1, 5]}}\nnum_trials: 4\n",
-        "2000",
-        None,
+        "the data set 'digits' has 1,197 training images, fewer than a minibatch of 2,000",
+        "algorithm.batch_size",
     ),
     "data set missing": (
         "base: {dataset: {name: mnist}}\nspace: {algorithm.k: {int: [1, 5]}}\nnum_trials: 4\n",
@@ -138,7 +138,7 @@ def test_a_gpu_that_is_not_there(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     Path("study.yaml").write_text(GOOD + "resources: {gpu: 0.25}\n", encoding="utf-8")
     said = _refused(capsys, "sweep", "study.yaml", "--out", "run")
-    assert "each trial asks for 0.25 GPU, but the cluster has 0" in said
+    assert "each trial asks for 0.25 GPU, but no machine of the cluster has more than 0" in said
     assert "resources.gpu" in said
     assert not Path("run").exists()
 
@@ -173,8 +173,8 @@ def test_a_truncated_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     """It is named; `--skip-damaged` reads the rest."""
     run = tmp_path / "run"
     rows = [row for seed in (11, 12) for row in confirm_rows(config(), seed, 7.5 + seed, 6.5 + seed)]
-    write_run(run, rows)
-    damaged = sorted((run / "trials").glob("*.parquet"))[0]
+    write_run(run, [*rows, trial_row(config(), 13, score=7.25)])
+    damaged = next((run / "trials").glob("*-11-confirm-*.parquet"))
     damaged.write_bytes(damaged.read_bytes()[:-100])
     before = _contents(run)
     for command in ("best", "table1"):
