@@ -272,12 +272,17 @@ def test_an_interrupt_amid_an_epoch_goes_on_from_the_last_checkpoint(
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "at"),
-    [(scoring, "score_valid", 6), (scoring, "score_test", 2), (training, "weights_digest", 1)],
-    ids=["validation", "test", "digest"],
+    ("module", "name", "at", "evaluations"),
+    [
+        (training, "weights_digest", 1, ["made", "made"]),
+        (scoring, "score_valid", 6, ["made", "made"]),  # five reports, then the first protocol
+        (scoring, "score_test", 2, ["reused", "made"]),
+        (Recorder, "save_weights", 1, ["reused", "reused"]),  # after the sheet
+    ],
+    ids=["digest", "validation", "test", "weights"],
 )
 def test_an_interrupt_amid_scoring_scores_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, at: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, at: int, evaluations: list[str]
 ) -> None:
     trial, folder = spec("confirm", protocols=(FULL, PUBLISHED)), tmp_path / "interrupted"
     straight = run_trial(trial, tmp_path / "straight")
@@ -286,11 +291,12 @@ def test_an_interrupt_amid_scoring_scores_again(
         with pytest.raises(KeyboardInterrupt):
             run_trial(trial, folder)
     resumed = run_trial(trial, folder)
-    reused = ["reused", "made"] if name == "score_test" else ["made", "made"]
-    assert [row["test_evaluation"] for row in resumed] == reused
+    assert [row["test_evaluation"] for row in resumed] == evaluations
     for row, other in zip(resumed, straight, strict=True):
         assert outcome(row) | {"test_evaluation": "made"} == outcome(other)
     same_examples(folder, tmp_path / "straight")
+    sheets = [read(f, schema.SAMPLES) for f in (folder, tmp_path / "straight")]
+    pd.testing.assert_frame_equal(sheets[0], sheets[1])
 
 
 def same_examples(one: Path, other: Path) -> None:
