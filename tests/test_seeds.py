@@ -27,6 +27,9 @@ def test_steps_of_a_purpose_never_share_a_stream(seed: int, purpose: str, a: int
     """The CPU's generator reads the low 32 bits only: they alone must tell steps apart."""
     low = [stream(seed, purpose, step) & LOW for step in (a, b)]
     assert (low[0] == low[1]) == (a == b)
+    # Steps that differ in one bit, the case that chance finds last.
+    assert len({stream(seed, purpose, a ^ (1 << bit)) & LOW for bit in range(32)}) == 32
+    assert all(stream(seed, purpose, a ^ (1 << bit)) & LOW != low[0] for bit in range(32))
 
 
 @given(seeds, purposes, steps)

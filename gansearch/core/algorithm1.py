@@ -134,7 +134,7 @@ def _play(
 
 
 def _descend(state: State, loss_of: Mapping[str, Tensor], rates: Rates, nets: Networks, config: TrialConfig) -> None:
-    """Move each named network down its loss, or freeze a trial none of whose networks then moves."""
+    """Move each named network down its loss; where one of a trial's cannot move, none does: it is frozen."""
     params, moments = {"g": state.g, "d": state.d}, {"g": state.g_moments, "d": state.d_moments}
     # All gradients are those of one moment: they are taken before anything moves.
     grads = {name: _gradient(loss, params[name]) for name, loss in loss_of.items()}

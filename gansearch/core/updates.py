@@ -103,8 +103,9 @@ def propose_adam(grads: Params, moments: Params, config: AdamConfig, *, lr: Rate
 def finite(proposal: Proposal, trials: tuple[int, ...]) -> Bool[Tensor, "*trials"]:
     """Return whether a trial can take its step, without asking the device to wait.
 
-    The squared norm of every step and new moment must be finite. So no value of a step is above 1.9e19 in
-    float32, and finite parameters stay finite for 1e19 steps.
+    The squared norm of every step and new moment must be finite: not the norm alone, which may be computed
+    in a wider type. So no value of a step is above 1.9e19 in float32, and finite parameters stay finite for
+    1e19 steps.
     """
     norms = [torch.linalg.vector_norm(x.flatten(len(trials)), dim=-1) for x in proposal.tensors()]
     return torch.stack(norms).square().isfinite().all(0)

@@ -100,6 +100,24 @@ def test_steps_see_every_image_once_an_epoch_with_the_schedules_rates(monkeypatc
     )
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_updates_are_numbered_by_network(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adam corrects the n-th update of a network by n, so G's numbers go on by one where D's go on by k."""
+    numbers: list[tuple[int, int]] = []
+    name = "joint_step" if order == "simultaneous" else "generator_step"
+    step = getattr(algorithm1, name)
+
+    def watched(state: Any, draws: Any, rates: Rates, *rest: Any) -> Any:
+        numbers.append((rates.g_update, rates.d_update))
+        return step(state, draws, rates, *rest)
+
+    monkeypatch.setattr(algorithm1, name, watched)
+    model = learner({"algorithm.order": order, "algorithm.k": 3, "update.rule": "adam"})
+    for _ in range(3):
+        model.train_epoch()
+    assert numbers == [(1, 3), (2, 6), (3, 9), (4, 12)]
+
+
 def test_minibatches_draw_fresh_noise_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[torch.Tensor] = []
     discriminator_step, generator_step = algorithm1.discriminator_step, algorithm1.generator_step

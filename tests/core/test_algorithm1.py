@@ -394,3 +394,19 @@ def test_nan_data_freezes_a_trial_for_good(rule: str) -> None:
     algorithm1.joint_step(state, minibatch(config, 5, 1), rates(config, 1), nets, config)
     assert not state.alive
     assert all(torch.equal(value, before[name]) for name, value in tensors(state).items())
+
+
+def test_an_infinite_loss_freezes_where_the_step_would_be_finite() -> None:
+    """Logits of -inf on examples: the loss is infinite, its gradient only as large as the examples."""
+    config = small({"discriminator.hidden": []})
+    state = start(config, seed=3, dtype=torch.float32)
+    batch = minibatch(config, 5, 0, torch.float32)
+    with torch.no_grad():
+        state.d["0.weight"].fill_(-1e25)
+    before = tensors(state)
+    enormous = dataclasses.replace(batch, x=batch.x * 1e25)
+    rate = rates(config, 0, lr_d=1e-20)
+    measures = algorithm1.discriminator_step(state, enormous, rate, shapes(config), config)
+    assert measures[MEASURES.index("loss_d")] == math.inf
+    assert not state.alive
+    assert all(torch.equal(value, before[name]) for name, value in tensors(state).items())
