@@ -111,7 +111,8 @@ class Observer(tune.Callback):
         if trial.trial_id not in self._running:  # its worker was lost before it was ready
             self._running[trial.trial_id] = TrialSpec.from_dict(trial.config[SPEC])
         reason = " ".join(str(trial.get_error() or "no reason given").split())
-        error = f"its worker was lost {trial.num_failures} times: {reason[:MAX_ERROR]}"
+        lost = max(trial.num_failures, 1)
+        error = f"its worker was lost {lost} time{'s' if lost > 1 else ''}: {reason[:MAX_ERROR]}"
         self._end(trial.trial_id, self._write(trial.trial_id, schema.FAILED, error))
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
@@ -119,8 +120,13 @@ class Observer(tune.Callback):
         if time.monotonic() - self._published >= PROGRESS_SECONDS:
             self._update()
 
+    def write_interrupted(self, reason: str) -> None:
+        """Write the rows of the trials that run as they are now; one that still ends by itself replaces its own."""
+        for trial_id in self._running:
+            self._write(trial_id, schema.INTERRUPTED, reason)
+
     def interrupt(self, reason: str) -> int:
-        """Write the rows of trials that were stopped before their end; return how many there were."""
+        """Take the trials that run for stopped and write their rows; return how many there were."""
         unfinished = list(self._running)
         for trial_id in unfinished:
             self._end(trial_id, self._write(trial_id, schema.INTERRUPTED, reason))

@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,12 +74,26 @@ def _connect(address: str) -> None:
         )
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
+        with _sighup_ignored():
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         local = address == "local"
         where = "Ray cannot start on this machine" if local else f"no Ray cluster can be used at {address}"
         hint = None if local else f"check it with `ray status --address {address}`"
         raise ResourceError(f"{where}: {str(error).strip().splitlines()[0]}", hint=hint) from error
+
+
+@contextlib.contextmanager
+def _sighup_ignored() -> Iterator[None]:
+    """Let the processes that are started in the block outlive a terminal that closes: the sweep ends them itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextlib.contextmanager

@@ -105,6 +105,9 @@ class Limiter(tune.Stopper):
         """Return whether the stage must end now, and note why."""
         if self.reason is None:
             self.reason = self._request.reason() or self._reached()
+            if self.reason is not None:
+                # At once: whoever sent the signal may have sent it to Ray too, and Tune would wait for that.
+                self._observer.write_interrupted(self.reason.text)
         return self.reason is not None
 
     def _reached(self) -> Reason | None:
