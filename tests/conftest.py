@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep Ray's token and the libraries' caches out of the home folder, and report nothing to anybody."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
+        # Ray makes a token in its own place only, so one is made here.
+        (home / "ray_auth_token").write_text(secrets.token_hex(32))
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "ray_auth_token"))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("TORCH_HOME", str(home / "torch"))

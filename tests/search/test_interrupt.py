@@ -1,0 +1,184 @@
+"""How a sweep ends when somebody or something ends it: rows stay, nothing runs on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gansearch.search.progress import lines, read_progress
+from tests.search.small_studies import (
+    Sweeping,
+    alive,
+    descendants,
+    endless,
+    gone,
+    plan,
+    progress_of,
+    stuck,
+    trials,
+    workers,
+)
+
+pytestmark = pytest.mark.slow
+
+IDLE_END_SECONDS = 15.0
+"""Ray's shutdown takes one or two seconds on an idle machine; the rest is for a busy one."""
+STUCK_END_SECONDS = 30.0
+"""Ten seconds more for trials in the middle of an epoch."""
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Any]:
+    """Return what starts a sweep; all are ended with the test."""
+    sweeps: list[Sweeping] = []
+
+    def start(given: dict[str, Any]) -> Sweeping:
+        sweeps.append(Sweeping(tmp_path, given))
+        return sweeps[-1]
+
+    yield start
+    for sweeping in sweeps:
+        sweeping.kill()
+
+
+def check_stopped(sweeping: Sweeping, reason: str) -> None:
+    """Check what a sweep that was stopped during its search leaves behind."""
+    said, rows = progress_of(sweeping.run), trials(sweeping.run)
+    assert (said["stage"], said["note"], said["running"]) == ("stopped", reason, 0)
+    interrupted = rows[rows["status"] == "INTERRUPTED"]
+    assert said["ended"] == rows["status"].value_counts().to_dict()
+    assert len(interrupted) >= 1
+    assert interrupted["error"].tolist() == [reason] * len(interrupted)
+    assert interrupted["valid_ll_mean"].isna().all()
+    assert rows["test_ll_mean"].isna().all()
+    assert set(rows["stage"]) == {"search"}
+    assert not (sweeping.run / "stop").exists()
+    assert f"ended early: {reason}" in sweeping.out
+    assert sweeping.err == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "to_group"),
+    [(signal.SIGINT, True), (signal.SIGHUP, True), (signal.SIGTERM, False)],
+    ids=["ctrl-c", "terminal-closed", "kill"],
+)
+def test_signal_ends_a_sweep_cleanly(started: Any, number: signal.Signals, to_group: bool) -> None:
+    sweeping = started(endless())
+    sweeping.wait_for(lambda: "best" in sweeping.out)
+    processes = [*descendants(sweeping.process.pid), sweeping.process.pid]
+    assert workers(sweeping.process.pid)
+    begun = time.monotonic()
+    sweeping.send(number, to_group=to_group)
+    assert sweeping.end() == 0
+    assert time.monotonic() - begun < IDLE_END_SECONDS
+    assert gone(processes)
+    check_stopped(sweeping, f"interrupted by {number.name}")
+    assert trials(sweeping.run)["report_ll_mean"].notna().any()
+
+
+def test_rows_are_kept_where_ray_is_terminated_too(started: Any) -> None:
+    """As batch systems do it: SIGTERM to every process of the job."""
+    sweeping = started(endless())
+    sweeping.wait_for(lambda: "best" in sweeping.out)
+    sweeping.send(signal.SIGTERM)
+    deadline = time.monotonic() + IDLE_END_SECONDS
+    while not list(sweeping.run.glob("trials/*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    rows = trials(sweeping.run)
+    assert set(rows["status"]) == {"INTERRUPTED"}
+    assert set(rows["error"]) == {"interrupted by SIGTERM"}
+
+
+def test_stop_file_ends_a_sweep_and_finished_rows_stay(started: Any) -> None:
+    """The base ends after a few epochs; the other configuration never would."""
+    given = endless(
+        epochs=3,
+        searcher="grid",
+        num_trials=2,
+        max_concurrent=1,
+        space={"algorithm.epochs": {"choice": [3, 1_000_000]}},
+    )
+    sweeping = started(given)
+    sweeping.wait_for(lambda: "1 COMPLETE" in sweeping.out and "1 running" in sweeping.out.splitlines()[-1])
+    (finished,) = (sweeping.run / "trials").glob("*.parquet")
+    content = finished.read_bytes()
+    (sweeping.run / "stop").touch()
+    assert sweeping.end() == 0
+    check_stopped(sweeping, "stopped on request")
+    assert trials(sweeping.run)["status"].value_counts().to_dict() == {"COMPLETE": 1, "INTERRUPTED": 1}
+    assert finished.read_bytes() == content
+
+
+def test_trials_in_the_middle_of_an_epoch_do_not_hold_a_sweep_up(started: Any) -> None:
+    sweeping = started(stuck())
+    sweeping.wait_for_running()
+    time.sleep(2)  # into the epoch
+    begun = time.monotonic()
+    sweeping.send(signal.SIGINT)
+    assert sweeping.end() == 0
+    assert time.monotonic() - begun < STUCK_END_SECONDS
+    check_stopped(sweeping, "interrupted by SIGINT")
+    assert set(trials(sweeping.run)["epochs"]) == {0}
+
+
+def test_second_ctrl_c_waits_for_nothing(started: Any) -> None:
+    sweeping = started(stuck())
+    sweeping.wait_for_running()
+    time.sleep(2)
+    processes = list(descendants(sweeping.process.pid))
+    sweeping.send(signal.SIGINT)
+    time.sleep(1.5)  # into the ten seconds that trials are given
+    begun = time.monotonic()
+    sweeping.send(signal.SIGINT)
+    assert sweeping.end() != 0
+    assert time.monotonic() - begun < 8, "trials were given more than the time to end Ray"
+    assert gone(processes)
+    assert progress_of(sweeping.run)["stage"] == "stopped"
+    assert set(trials(sweeping.run)["status"]) == {"INTERRUPTED"}
+    assert sweeping.err.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_ignored_sigint_stays_ignored(tmp_path: Path) -> None:
+    """As under `nohup` or for a job that a script put into the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        sweeping = Sweeping(tmp_path, plan(), keep_signals=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        sweeping.wait_for_running()
+        sweeping.send(signal.SIGINT)
+        assert sweeping.end(90) == 0
+        assert progress_of(sweeping.run)["stage"] == "done"
+    finally:
+        sweeping.kill()
+
+
+def test_killed_driver_leaves_its_rows_and_no_processes(started: Any) -> None:
+    given = endless(
+        epochs=3,
+        searcher="grid",
+        num_trials=2,
+        max_concurrent=1,
+        space={"algorithm.epochs": {"choice": [3, 1_000_000]}},
+    )
+    sweeping = started(given)
+    sweeping.wait_for(lambda: "1 COMPLETE" in sweeping.out and "1 running" in sweeping.out.splitlines()[-1])
+    assert read_progress(sweeping.run).alive
+    # Ray's agents notice it later, in their own time.
+    processes = [pid for pid, name in descendants(sweeping.process.pid).items() if not name.endswith("Agent")]
+    assert len(processes) > len(workers(sweeping.process.pid)) > 0
+    sweeping.process.kill()
+    sweeping.end()
+    rows = trials(sweeping.run)
+    assert rows["status"].tolist() == ["COMPLETE"]
+    said = read_progress(sweeping.run)
+    assert not said.alive
+    assert "(its driver is gone)" in lines(said)[0]
+    assert gone(processes)
+    assert not alive(sweeping.process.pid)
