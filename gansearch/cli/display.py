@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 60.0
 """A log gets a line this often even when nothing changes."""
 
+_ECHO = 3
+"""Columns left free: a terminal writes `^C` behind the last line, and must not start another for it."""
+
 
 @contextlib.contextmanager
 def shown(study: str) -> Iterator[Callable[[Progress], None]]:
@@ -32,7 +35,7 @@ def shown(study: str) -> Iterator[Callable[[Progress], None]]:
     with Live(
         Spinner("dots", f"{study}: starting Ray"), console=console, transient=True, redirect_stdout=False
     ) as live:
-        yield lambda progress: live.update(panel(progress))
+        yield lambda progress: live.update(panel(progress, console.width - _ECHO))
 
 
 class Plain:
@@ -58,8 +61,8 @@ class Plain:
             self._seen, self._last = state, now
 
 
-def panel(progress: Progress) -> RenderableType:
-    """Return the live display of a progress."""
+def panel(progress: Progress, width: int) -> RenderableType:
+    """Return the live display of a progress, so many columns wide."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
@@ -84,10 +87,11 @@ def panel(progress: Progress) -> RenderableType:
         facts.add_row("", Text(f"{best.config_id}  {best.changes}"))
     if progress.note:
         facts.add_row("note", Text(progress.note))
-    bar = ProgressBar(total=max(progress.planned, 1), completed=progress.done)
+    bar = Table.grid(expand=True)  # a bar of its own ends no line
+    bar.add_row(ProgressBar(total=max(progress.planned, 1), completed=progress.done))
     running = progress.stage not in ENDED
     foot = Spinner("dots", Text("Ctrl-C ends the sweep; finished trials stay", style="dim")) if running else Text("")
-    return Panel(Group(bar, facts, foot), title=f"{progress.study}: {progress.stage}", title_align="left")
+    return Panel(Group(bar, facts, foot), title=f"{progress.study}: {progress.stage}", title_align="left", width=width)
 
 
 _STYLES = {"COMPLETE": "green", "STOPPED": "yellow", "DIVERGED": "magenta", "FAILED": "red", "INTERRUPTED": "dim"}

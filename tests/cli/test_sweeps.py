@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,17 @@ STUDY = {
     "seed": 11,
 }
 BEST = Best(value=-12.34, config_id="abcdef", epoch=6, changes="algorithm.k=2")
+
+
+@pytest.fixture(autouse=True)
+def _no_sweep_is_left() -> Iterator[None]:
+    """End what a failed test would leave running, Ray and all: each sweep leads its own process group."""
+    yield
+    for process in _STARTED:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    _STARTED.clear()
 
 
 @pytest.fixture
@@ -200,20 +213,19 @@ def test_the_live_display_shows_the_same() -> None:
 
     from gansearch.cli.display import panel
 
-    console = Console(width=90, record=True, file=Path(os.devnull).open("w"))  # noqa: SIM115
-    console.print(panel(_state(ended={"COMPLETE": 2, "FAILED": 1}, running=2, best=BEST, left=240.0)))
+    console = Console(width=90, record=True, force_terminal=True, file=Path(os.devnull).open("w"))  # noqa: SIM115
+    console.print(panel(_state(ended={"COMPLETE": 2, "FAILED": 1}, running=2, best=BEST, left=240.0), 86))
     text = console.export_text()
     console.file.close()
-    for part in (
+    assert [line.strip("│╭╮─ ") for line in text.splitlines() if "━" not in line and "╰" not in line] == [
         "small: search",
-        "3 of 6 ended, 2 running",
+        "trials  3 of 6 ended, 2 running",
         "2 COMPLETE, 1 FAILED",
-        "30 s, about 4 min left in this stage",
-        "-12.3 nats (report protocol) at epoch 6",
+        "time    30 s, about 4 min left in this stage",
+        "best    -12.3 nats (report protocol) at epoch 6",
         "abcdef  algorithm.k=2",
-        "Ctrl-C ends the sweep",
-    ):
-        assert part in text
+        "⠋ Ctrl-C ends the sweep; finished trials stay",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -275,10 +287,22 @@ def test_stop_gives_up_after_its_timeout(gansearch: Gansearch, tmp_path: Path) -
 # Real sweeps
 
 
-def _start(study: Path, out: str, **options: object) -> subprocess.Popen[str]:
+_STARTED: list[subprocess.Popen[str]] = []
+
+
+def _start(study: Path, out: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "gansearch.cli", "sweep", str(study), "--out", out]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=environment, cwd=study.parent, text=True, **options)  # type: ignore[call-overload, no-any-return]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=study.parent,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,
+    )
+    _STARTED.append(process)
+    return process
 
 
 def _wait_for_a_trial(run: Path, process: subprocess.Popen[str]) -> None:
@@ -292,8 +316,8 @@ def _wait_for_a_trial(run: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_from_start_to_table(study: Path, gansearch: Gansearch) -> None:
-    with _start(study, "run", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        out, err = process.communicate(timeout=600)
+    process = _start(study, "run")
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (0, "run: done; trials: 8 COMPLETE\n"), err
     told = err.splitlines()
     assert told[0] == "sweep small into run: 6 trials of 4 epochs"
@@ -318,13 +342,13 @@ def _long(study: Path) -> Path:
 
 @pytest.mark.slow
 def test_stop_from_another_terminal(study: Path, gansearch: Gansearch) -> None:
-    with _start(_long(study), "run", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        _wait_for_a_trial(Path("run"), process)
-        assert gansearch("status", "run")[1].startswith("small: search\n")
-        code, out, _ = gansearch("stop", "run")
-        assert code == 0
-        assert out.startswith("small: stopped\n")
-        out, err = process.communicate(timeout=120)
+    process = _start(_long(study), "run")
+    _wait_for_a_trial(Path("run"), process)
+    assert gansearch("status", "run")[1].startswith("small: search\n")
+    code, out, _ = gansearch("stop", "run")
+    assert code == 0
+    assert out.startswith("small: stopped\n")
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert out.startswith("run: ended early (")
     assert "finished trials are kept in run" in err
@@ -333,24 +357,28 @@ def test_stop_from_another_terminal(study: Path, gansearch: Gansearch) -> None:
 @pytest.mark.slow
 def test_on_a_terminal_the_display_is_live_and_ctrl_c_ends_it(study: Path) -> None:
     ours, theirs = pty.openpty()
-    with _start(_long(study), "run", stdout=subprocess.PIPE, stderr=theirs, start_new_session=True) as process:
-        os.close(theirs)
-        _wait_for_a_trial(Path("run"), process)
-        time.sleep(2)
-        os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-        shown = b""
-        deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            if select.select([ours], [], [], 0.2)[0]:
-                shown += os.read(ours, 65536)
-        assert process.stdout is not None
-        out = process.stdout.read()
+    shown: list[bytes] = []
+    process = _start(_long(study), "run", theirs)
+    os.close(theirs)
+    reader = threading.Thread(target=_read_terminal, args=(ours, shown), daemon=True)
+    reader.start()  # from the start: a terminal that nobody reads blocks its writer
+    _wait_for_a_trial(Path("run"), process)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does
+    out, _ = process.communicate(timeout=120)
+    reader.join(timeout=10)
     os.close(ours)
-    text = shown.decode(errors="replace")
+    text = b"".join(shown).decode(errors="replace")
     assert process.returncode == 1, text
     assert out.startswith("run: ended early (")
     assert "small: starting Ray" in text
     assert "small: search" in text
-    assert "running" in text
+    assert " of 500 ended, " in text
     assert "Traceback" not in text
     assert read_progress(Path("run")).stage == "stopped"
+
+
+def _read_terminal(terminal: int, shown: list[bytes]) -> None:
+    """Read what is shown until its writer has gone."""
+    with contextlib.suppress(OSError):
+        while block := os.read(terminal, 65536):
+            shown.append(block)
