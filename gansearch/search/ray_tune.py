@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ from gansearch.search.stopping import Limiter
 from gansearch.search.study import Study
 from gansearch.search.worker import TrialWorker
 from gansearch.training import Placement
+
+CONNECT_SECONDS = 10.0
+"""Longest wait for a cluster's address to answer."""
 
 _SETTINGS = {
     # The tables are the record of a sweep: Tune's own files, tables and snapshots are switched off.
@@ -74,13 +78,21 @@ def _connect(address: str) -> None:
         )
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
+        _check_answers(address)
         with _sighup_ignored():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         local = address == "local"
         where = "Ray cannot start on this machine" if local else f"no Ray cluster can be used at {address}"
         hint = None if local else f"check it with `ray status --address {address}`"
         raise ResourceError(f"{where}: {str(error).strip().splitlines()[0]}", hint=hint) from error
+
+
+def _check_answers(address: str) -> None:
+    """Raise OSError unless something listens at `host:port`: Ray itself would try for two minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 @contextlib.contextmanager

@@ -177,9 +177,8 @@ def descendants(pid: int) -> dict[int, str]:
 
 def workers(pid: int) -> list[int]:
     """Return the processes below a process that run trials."""
-    return [
-        child for child, command in descendants(pid).items() if command.startswith("ray::") and "Trainable" in command
-    ]
+    titles = ("ray::TrialWorker", "ray::ResourceTrainable")
+    return [child for child, command in descendants(pid).items() if command.startswith(titles)]
 
 
 def alive(pid: int) -> bool:

@@ -36,7 +36,7 @@ def test_two_sweeps_share_a_cluster(tmp_path: Path, cluster: str, sweeps: list[S
     """Different studies, and two seeds of one."""
     given: list[dict[str, Any]] = [plan(), plan(seed=6)]
     sweeps += [Sweeping(tmp_path / str(i), each, cluster) for i, each in enumerate(given)]
-    assert [sweeping.end(110) for sweeping in sweeps] == [0, 0]
+    assert [sweeping.end(400) for sweeping in sweeps] == [0, 0]
     for sweeping in sweeps:
         search, confirm = trials(sweeping.run, "search"), trials(sweeping.run, "confirm")
         assert search["status"].tolist() == ["COMPLETE"] * 3
