@@ -11,6 +11,7 @@ import collections
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -92,9 +93,10 @@ class Observer(tune.Callback):
     ) -> None:
         """Keep a trial's draft, and the best value so far."""
         draft = self._drafts[trial.trial_id] = result["draft"][0]
-        value, best = result.get(METRIC), self.progress.best
-        if value is not None and (best is None or value > best.value):
-            config = self._running[trial.trial_id].config
+        value, best, spec = result.get(METRIC), self.progress.best, self._running[trial.trial_id]
+        # A confirm trial competes with nothing: the best of the search stays on display.
+        if spec.stage == "search" and value is not None and (best is None or value > best.value):
+            config = spec.config
             changes = self._changes(config)
             self._update(best=Best(value=value, config_id=config.config_id, epoch=draft["epochs"], changes=changes))
 
@@ -110,9 +112,8 @@ class Observer(tune.Callback):
         """Write the row of a trial whose worker was lost for good."""
         if trial.trial_id not in self._running:  # its worker was lost before it was ready
             self._running[trial.trial_id] = TrialSpec.from_dict(trial.config[SPEC])
-        reason = " ".join(str(trial.get_error() or "no reason given").split())
         lost = max(trial.num_failures, 1)
-        error = f"its worker was lost {lost} time{'s' if lost > 1 else ''}: {reason[:MAX_ERROR]}"
+        error = f"its worker was lost {lost} time{'s' if lost > 1 else ''}: {_last_error(trial)}"
         self._end(trial.trial_id, self._write(trial.trial_id, schema.FAILED, error))
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
@@ -185,3 +186,10 @@ class Observer(tune.Callback):
 def _short(value: object) -> str:
     """Return a value with the digits that a display needs."""
     return f"{value:.4g}" if isinstance(value, float) else show(value)
+
+
+def _last_error(trial: TuneTrial) -> str:
+    """Return the end of Ray's account of why a trial's worker was lost, in one line."""
+    path = trial.error_file  # beside the driver; `get_error` looks in storage, where it is put at the end only
+    text = Path(path).read_text(encoding="utf-8") if path and Path(path).exists() else "no reason given"
+    return " ".join(text.split())[-MAX_ERROR:]

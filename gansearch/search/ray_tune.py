@@ -17,6 +17,7 @@ from typing import Any
 import ray
 import ray.exceptions
 from ray import tune
+from ray._private import worker as ray_worker
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from gansearch.core.datasets import Dataset
@@ -60,6 +61,7 @@ def connected(address: str | None) -> Iterator[None]:
     """
     with _environment(_SETTINGS), contextlib.ExitStack() as stack:
         if not ray.is_initialized():
+            stack.enter_context(_unprinted())
             _connect(address or os.environ.get("RAY_ADDRESS") or "local")
             stack.callback(ray.shutdown)
         elif address:
@@ -106,6 +108,20 @@ def _sighup_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@contextlib.contextmanager
+def _unprinted() -> Iterator[None]:
+    """Keep Ray's messages about lost workers off stdout, where tables go; the trials' rows tell of them.
+
+    Ray has no public switch for them: `log_to_driver` is for the workers' own output.
+    """
+    before = getattr(ray_worker, "_worker_logs_enabled", True)
+    setattr(ray_worker, "_worker_logs_enabled", False)  # noqa: B010  # a Ray without it is as good
+    try:
+        yield
+    finally:
+        setattr(ray_worker, "_worker_logs_enabled", before)  # noqa: B010
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -182,3 +184,21 @@ def test_killed_driver_leaves_its_rows_and_no_processes(started: Any) -> None:
     assert "(its driver is gone)" in lines(said)[0]
     assert gone(processes)
     assert not alive(sweeping.process.pid)
+
+
+def test_trial_whose_worker_is_killed_too_often_is_a_failed_row(started: Any) -> None:
+    sweeping = started(endless(num_trials=1, limits={"max_failures": 0}))
+    sweeping.wait_for(lambda: "best" in sweeping.out)
+    (worker,) = workers(sweeping.process.pid)
+    os.kill(worker, signal.SIGKILL)
+    assert sweeping.end() == 0
+    (row,) = trials(sweeping.run).to_dict("records")
+    assert row["status"] == "FAILED"
+    assert row["error"].startswith("its worker was lost 1 time: ")
+    assert "unexpectedly" in row["error"]
+    assert row["epochs"] >= 1
+    assert math.isfinite(row["report_ll_mean"])
+    said = progress_of(sweeping.run)
+    assert (said["stage"], said["ended"]) == ("stopped", {"FAILED": 1})
+    assert sweeping.err == ""
+    assert all(line.startswith(("[", "ended early")) for line in sweeping.out.splitlines()), sweeping.out

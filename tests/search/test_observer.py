@@ -107,12 +107,16 @@ def test_row_that_a_worker_wrote_before_it_was_lost_stays(stage: Stage) -> None:
     assert stage.observer.ended == {"COMPLETE": 1}
 
 
-def test_worker_lost_before_it_was_ready_is_a_failed_row(stage: Stage) -> None:
-    trial = stage.trial(1)
+def test_worker_lost_before_it_was_ready_is_a_failed_row(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, error_file = stage.trial(1), tmp_path / "error.txt"
+    error_file.write_text("Failure # 1\nThe actor died:\n\tits node went away.\n")
+    monkeypatch.setattr(TuneTrial, "error_file", str(error_file))  # its place is in the session of a running Ray
     stage.observer.on_trial_error(0, [], trial)
     (row,) = stage.rows().to_dict("records")
     assert (row["status"], row["epochs"]) == ("FAILED", 0)
-    assert row["error"].startswith("its worker was lost")
+    assert row["error"] == "its worker was lost 1 time: Failure # 1 The actor died: its node went away."
     assert row["data_train_digest"] == DIGESTS["train"]
 
 

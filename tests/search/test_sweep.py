@@ -238,10 +238,7 @@ def test_trials_that_asha_stops_are_rows_with_their_report_values(tmp_path: Path
     assert not (ended.run / "checkpoints").exists() or not list((ended.run / "checkpoints").glob("*/*"))
 
 
-MINUTES = pytest.mark.slow
-
-
-@MINUTES
+@pytest.mark.slow
 @pytest.mark.parametrize("searcher", ["random", "grid", {"name": "tpe", "startup_trials": 2}])
 def test_same_study_gives_the_same_rows(tmp_path: Path, searcher: Any) -> None:
     space = {"adam.lr_g": {"choice": [1e-5, 0.001, 0.01]}, "algorithm.k": {"choice": [1, 2]}}
@@ -258,7 +255,7 @@ def test_same_study_gives_the_same_rows(tmp_path: Path, searcher: Any) -> None:
     pd.testing.assert_frame_equal(first[columns], second[columns], check_exact=True)
 
 
-@MINUTES
+@pytest.mark.slow
 def test_repeats_are_rows_of_one_configuration(tmp_path: Path) -> None:
     found = study(repeats=2, num_trials=2, searcher={"name": "tpe", "startup_trials": 1}, confirm={"seeds": 1})
     ended = swept(found, tmp_path)
@@ -269,7 +266,7 @@ def test_repeats_are_rows_of_one_configuration(tmp_path: Path) -> None:
     assert search["report_ll_mean"].nunique() == 4
 
 
-@MINUTES
+@pytest.mark.slow
 def test_tpe_may_suggest_a_point_again(tmp_path: Path) -> None:
     """Its rows are found, not made anew: two configurations are two rows."""
     found = study(
@@ -286,7 +283,7 @@ def test_tpe_may_suggest_a_point_again(tmp_path: Path) -> None:
     assert ended.result.ended == {"COMPLETE": 2}
 
 
-@MINUTES
+@pytest.mark.slow
 def test_sweep_ends_when_the_first_trials_all_fail(tmp_path: Path) -> None:
     found = study(
         space={"generator.hidden": {"choice": [[23, NO_MEMORY], [24, NO_MEMORY]]}, "algorithm.k": {"int": [1, 9]}},
@@ -304,7 +301,7 @@ def test_sweep_ends_when_the_first_trials_all_fail(tmp_path: Path) -> None:
     assert read_progress(ended.run).stage == "stopped"
 
 
-@MINUTES
+@pytest.mark.slow
 def test_sweep_without_a_finished_trial_says_so(tmp_path: Path) -> None:
     found = study(
         space={"generator.hidden": {"choice": [[23, NO_MEMORY], [24, NO_MEMORY]]}},
@@ -317,7 +314,7 @@ def test_sweep_without_a_finished_trial_says_so(tmp_path: Path) -> None:
     assert ended.result.ended == {"FAILED": 2}
 
 
-@MINUTES
+@pytest.mark.slow
 def test_confirm_runs_after_the_time_limit(tmp_path: Path) -> None:
     """The base ends soon, the other configuration never would."""
     found = study(
@@ -357,7 +354,7 @@ def kill_worker_after(run: Path, reports: int) -> None:
     raise AssertionError("no trial reported")
 
 
-@MINUTES
+@pytest.mark.slow
 def test_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,20 +373,3 @@ def test_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(
     (expected,) = trials(undisturbed.run).to_dict("records")
     for column in ("valid_ll_mean", "report_ll_mean", "report_epoch", "weights_digest", "g_updates"):
         assert row[column] == expected[column]
-
-
-@MINUTES
-def test_trial_whose_worker_is_killed_too_often_is_a_failed_row(tmp_path: Path) -> None:
-    found = study(epochs=100_000, num_trials=1, max_concurrent=1, limits={"max_failures": 0})
-    thread, results = in_the_background(found, tmp_path / "run")
-    kill_worker_after(tmp_path / "run", reports=2)
-    thread.join(60)
-    assert not results[0].complete
-    assert results[0].ended == {"FAILED": 1}
-    (row,) = trials(tmp_path / "run").to_dict("records")
-    assert row["status"] == "FAILED"
-    assert row["error"].startswith("its worker was lost 1 time: ")
-    assert "died" in row["error"]
-    assert row["epochs"] >= 1
-    assert np.isfinite(row["report_ll_mean"])
-    assert read_progress(tmp_path / "run").ended == {"FAILED": 1}
