@@ -8,6 +8,8 @@ VENV_LOWEST ?= .venv-lowest
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
+# A run directory holds one sweep: each quickstart has its own.
+QUICKSTART := runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 
 # The stamps are younger than the files that decide what is installed.
 ifdef VENV_READY
@@ -26,10 +28,10 @@ help: ## list the targets
 venv: $(STAMP) ## set up $(VENV): the versions of constraints.txt, this checkout editable
 
 quickstart: $(STAMP) ## a small sweep on real digits, its table, best configuration and samples
-	$(BIN)/gansearch sweep quickstart --out runs/quickstart
-	$(BIN)/gansearch table1 runs/quickstart
-	$(BIN)/gansearch best runs/quickstart -o runs/quickstart/best.yaml
-	$(BIN)/gansearch sample runs/quickstart -o runs/quickstart/samples.png
+	$(BIN)/gansearch sweep quickstart --out $(QUICKSTART)
+	$(BIN)/gansearch table1 $(QUICKSTART)
+	$(BIN)/gansearch best $(QUICKSTART) -o $(QUICKSTART)/best.yaml
+	$(BIN)/gansearch sample $(QUICKSTART) -o $(QUICKSTART)/samples.png
 
 test: lint types contracts ## the checkers and the fast tests
 	$(PYTEST) -m "not slow"
@@ -61,7 +63,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV_LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 	$(call new_venv,$(VENV_LOWEST))
-	$(VENV_LOWEST)/bin/python $(PIP_INSTALL) -c constraints-lowest.txt -e '.[cmaes,test]'
+	$(VENV_LOWEST)/bin/python $(PIP_INSTALL) -c constraints-lowest.txt -e '.[test]'
 	touch $@
 
 define new_venv

@@ -48,10 +48,10 @@ def test_its_ray_is_the_constraints_ray(cluster: dict[str, Any]) -> None:
     assert versions == [pinned[1]] * 3
 
 
-def test_the_head_runs_no_trials_and_workers_come_and_go(cluster: dict[str, Any]) -> None:
+def test_the_head_runs_no_trials_and_a_worker_is_there_for_them(cluster: dict[str, Any]) -> None:
     nodes = cluster["available_node_types"]
     assert nodes[cluster["head_node_type"]]["resources"] == {"CPU": 0}
-    assert [nodes["gpu_worker"][key] for key in ("min_workers", "max_workers")] == [0, cluster["max_workers"]]
+    assert [nodes["gpu_worker"][key] for key in ("min_workers", "max_workers")] == [1, cluster["max_workers"]]
     assert nodes["gpu_worker"]["resources"]["GPU"] == 1
 
 
