@@ -8,12 +8,17 @@ and `published-2014` (how the published rows of Table 1 were scored).
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from typing import Any
 
 from gansearch.errors import ConfigError, nearest
 from gansearch.seeds import digest
+
+SIGMA_LOWEST, SIGMA_HIGHEST = 1e-6, 1e6
+"""Bandwidths that can be asked for: far beyond any of use, and well within the range of float32."""
+
+# Raise it when a choice of the estimator that is not a field changes: scores move, and so must ids.
+_ESTIMATOR = 1
 
 # The name is part of file names.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -26,8 +31,8 @@ class Protocol:
     Attributes:
         name: what people call it: letters, digits, `.`, `_` and `-`, the first a letter or digit.
         num_samples: generator samples that carry the kernels, 1 or more.
-        sigma_min: smallest bandwidth of the grid, in score-space units, above 0.
-        sigma_max: largest bandwidth of the grid, above `sigma_min`.
+        sigma_min: smallest bandwidth of the grid, in score-space units, 1e-6 or more.
+        sigma_max: largest bandwidth of the grid, above `sigma_min`, 1e6 or less.
         sigma_points: grid points, equally spaced in log sigma, 2 or more.
         refine: whether sigma is refined around the grid's best point.
         valid_subset: which validation images choose sigma and give the validation score: `all`, `first`
@@ -35,6 +40,8 @@ class Protocol:
         valid_count: images in the subset; ignored for `all`.
         space: `unit`, pixels in [0,1].
         dtype: precision of the distances, `float32` or `float64`; sums are always float64.
+        estimator: version of the estimator's fixed choices: sampling blocks, subset hash, refinement; raised
+            when one changes. 1 so far.
     """
 
     name: str
@@ -47,6 +54,7 @@ class Protocol:
     valid_count: int = 0
     space: str = "unit"
     dtype: str = "float32"
+    estimator: int = _ESTIMATOR
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -57,10 +65,13 @@ class Protocol:
         for field, least in (("num_samples", 1), ("sigma_points", 2)):
             if getattr(self, field) < least:
                 raise ConfigError(f"{where}: {field} must be {least} or more, got {getattr(self, field)}")
-        if not 0 < self.sigma_min < self.sigma_max < math.inf:
+        if not SIGMA_LOWEST <= self.sigma_min < self.sigma_max <= SIGMA_HIGHEST:
             raise ConfigError(
-                f"{where}: 0 < sigma_min < sigma_max < inf must hold, got {self.sigma_min} and {self.sigma_max}"
+                f"{where}: {SIGMA_LOWEST:g} <= sigma_min < sigma_max <= {SIGMA_HIGHEST:g} must hold, "
+                f"got {self.sigma_min} and {self.sigma_max}"
             )
+        if self.estimator != _ESTIMATOR:
+            raise ConfigError(f"{where}: estimator must be {_ESTIMATOR}, this version's, got {self.estimator}")
         for field, legal in (
             ("valid_subset", ("all", "first", "random")),
             ("space", ("unit",)),

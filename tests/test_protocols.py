@@ -8,9 +8,12 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
+from gansearch.core import adversarial, parzen
 from gansearch.errors import ConfigError
 from gansearch.protocols import PROTOCOLS, Protocol, protocol
+from gansearch.seeds import digest
 from gansearch.spec import TrialSpec
 from tests.trials import FULL, PUBLISHED, REPORT, spec
 
@@ -33,10 +36,42 @@ def changed(base: Protocol, **changes: Any) -> Protocol:
 
 def test_the_id_changes_with_every_field_and_its_digest_not_with_the_name() -> None:
     fields = {f.name for f in dataclasses.fields(Protocol)}
-    assert set(OTHER) == fields - {"name", "space"}  # there is one space so far
+    assert set(OTHER) == fields - {"name", "space", "estimator"}  # of these there is one so far
     digests = {changed(BASE, **{name: value}).id.removeprefix("p-") for name, value in OTHER.items()}
     assert len({BASE.id.removeprefix("p-"), *digests}) == len(OTHER) + 1
     assert changed(BASE, name="q").id == "q-" + BASE.id.removeprefix("p-")
+
+
+def test_the_id_changes_with_the_estimator() -> None:
+    later = changed(BASE)
+    object.__setattr__(later, "estimator", 2)  # which this version refuses
+    assert later.id != BASE.id
+
+
+def test_the_estimators_fixed_choices_are_those_of_its_version() -> None:
+    tried: list[float] = []
+
+    def evaluate(sigmas: tuple[float, ...]) -> torch.Tensor:
+        logs = [math.log(sigma) for sigma in sigmas]
+        tried.extend(round(log, 6) for log in logs)
+        return torch.tensor([[-(log**2)] for log in logs], dtype=torch.float64)
+
+    # The grid's best point is the maximum: the bracket is halved around it, and the vertex is it again.
+    step = 0.06
+    parzen._refine(evaluate, 1.0, evaluate((1.0,))[0], step, -(step**2), -(step**2))
+    subset = parzen.fixed_subset(10_000, 1_000).tolist()
+    choices = {
+        "samples a block of noise": adversarial.SAMPLE_BLOCK,
+        "hash of the fixed subset": digest(subset, 8),
+        "bandwidths that refinement tries": tried,
+    }
+    version_1 = {
+        "samples a block of noise": 1_000,
+        "hash of the fixed subset": "12d1103763c3df02",
+        "bandwidths that refinement tries": [0, -0.03, 0.03, -0.015, 0.015, -0.0075, 0.0075, 0],
+    }
+    assert BASE.estimator == 1
+    assert choices == version_1, "scores move: raise the version `Protocol.estimator`, then pin the new choices here"
 
 
 def test_a_protocol_survives_json() -> None:
@@ -53,6 +88,10 @@ def test_a_protocol_survives_json() -> None:
         ({"sigma_min": 1.0}, ["sigma_min", "1.0"]),
         ({"sigma_min": math.nan}, ["sigma_min", "nan"]),
         ({"sigma_max": math.inf}, ["sigma_max", "inf"]),
+        ({"sigma_min": 9e-7}, ["sigma_min", "1e-06 <=", "9e-07"]),
+        ({"sigma_max": 1e160}, ["sigma_max", "<= 1e+06", "1e+160"]),
+        ({"estimator": 0}, ["estimator must be 1", "0"]),
+        ({"estimator": 2}, ["estimator must be 1", "2"]),
         ({"sigma_points": 1}, ["sigma_points", "1"]),
         ({"valid_subset": "frist"}, ["valid_subset", "frist", "did you mean 'first'?"]),
         ({"valid_count": 0}, ["valid_count", "0"]),
