@@ -8,10 +8,14 @@ A Gaussian of covariance sigma^2 I on each sample gives the density p(x) = 1/N s
 sigma is the one with the highest mean log p over validation points; test points are then read once.
 
 How it is computed: |x - s_i|^2 = |x|^2 + |s_i|^2 - 2 x.s_i, a matrix product a block of points, never
-an array of points x samples x d. Both sets are first shifted by the samples' mean (distances stay as they
-are, the cancelling terms shrink). The nearest sample's |x - s|^2 is then computed in float64 without
+an array of points x samples x d. Both sets are first shifted by the mean of all points (distances stay as
+they are, the cancelling terms shrink): points are real images, so no sample, however far off, can move it
+and cost the others their precision. The nearest sample's |x - s|^2 is then computed in float64 without
 cancellation; what the others have in excess of it, which needs no |x|^2, goes through exp without
 overflow. Sums over samples are float64.
+
+A sample so far off that its square overflows (1.8e19 units in float32) has an infinite distance to every
+point, and so no weight. Where all samples are, there is no nearest one, and values are NaN.
 
 Memory, beside the arguments: a shifted copy of the samples; three blocks of points x samples, each of
 `_BLOCK_BYTES` (`_GPU_BLOCK_BYTES` on a GPU) or `_MIN_ROWS` points, whichever is more; and in `fit_sigma`
@@ -34,7 +38,7 @@ import numpy as np
 import torch
 
 from gansearch.core.shapes import Float, Float64, Int64, Tensor
-from gansearch.protocols import Protocol
+from gansearch.protocols import SIGMA_HIGHEST, SIGMA_LOWEST, Protocol
 
 # A block that stays in the processor's cache while every sigma reads it; a GPU is fed larger ones.
 _BLOCK_BYTES = 8 * 2**20
@@ -94,23 +98,23 @@ def log_likelihood(
 ) -> Float64[Tensor, " n"]:
     """Return each point's log-likelihood under the Parzen estimate, in nats.
 
-    A NaN or infinite sample makes every value NaN, a NaN or infinite point its own: a diverged model has
-    no score, rather than a wrong one.
+    A NaN or infinite sample (in `dtype`) makes every value NaN, as do samples that all overflow; such a
+    point its own: a diverged model has no score, rather than a wrong one.
 
     Args:
         samples: the model's samples, which carry the kernels.
         points: the points to score, in the samples' space and on their device.
-        sigma: standard deviation of the kernels, above 0, in the units of the space.
+        sigma: standard deviation of the kernels, from 1e-6 to 1e6, in the units of the space.
         dtype: precision of the distances, `float32` or `float64`; sums are float64 in both.
         block: points a matrix product; by default what fits the memory bound. Values do not depend on it,
             but for the last bits of a float32 product.
 
     Raises:
-        ValueError: when a set is empty, shapes do not match, or sigma is not a positive number.
+        ValueError: when a set is empty, shapes do not match, or sigma is outside its range.
     """
     _check(samples, points)
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma must be a positive number, got {sigma}")
+    if not SIGMA_LOWEST <= sigma <= SIGMA_HIGHEST:
+        raise ValueError(f"sigma must be from {SIGMA_LOWEST:g} to {SIGMA_HIGHEST:g}, got {sigma}")
     with full_precision(samples.device):
         return _evaluate(_blocks(samples, points, dtype, block), (sigma,), samples, len(points))[0]
 
@@ -151,7 +155,8 @@ def fit_sigma(
 
         ratio = protocol.sigma_max / protocol.sigma_min
         last = protocol.sigma_points - 1
-        grid = tuple(protocol.sigma_min * ratio ** (i / last) for i in range(last + 1))
+        # The last power may round to above the largest bandwidth.
+        grid = tuple(min(protocol.sigma_min * ratio ** (i / last), protocol.sigma_max) for i in range(last + 1))
         lls = evaluate(grid)
         means = lls.mean(1).tolist()
         if not all(map(math.isfinite, means)):
@@ -232,14 +237,16 @@ def _check(samples: Tensor, points: Tensor) -> None:
 def _blocks(samples: Tensor, points: Tensor, dtype: str, block: int | None) -> Iterator[_Block]:
     """Yield the squared distances of all points to all samples, some rows at a time."""
     precision: torch.dtype = getattr(torch, dtype)
-    # Any shift will do, if both sets get the same, in no less than the wanted precision.
-    shift = samples.mean(0).to(torch.promote_types(samples.dtype, precision))
+    # Any shift will do, if both sets and all blocks get the same, in no less than the wanted precision.
+    shift = _finite_mean(points).to(torch.promote_types(samples.dtype, precision))
     centred = (samples - shift).to(precision)
-    # By chunks, because a float64 copy of all samples would be the largest array here.
     squares = torch.empty(len(samples), dtype=precision, device=samples.device)
     for start in range(0, len(samples), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        squares[rows] = torch.linalg.vector_norm(centred[rows], dim=1, dtype=torch.float64).square()
+        norms = torch.linalg.vector_norm(centred[rows], dim=1, dtype=torch.float64)
+        squares[rows] = norms.square().masked_fill_(~centred[rows].isfinite().all(1), math.nan)
+        # Its product with a point may overflow too, and inf - inf would be NaN; so the product is made 0.
+        centred[rows].masked_fill_(squares[rows].isinf()[:, None], 0)
     block_bytes = _BLOCK_BYTES if samples.device.type == "cpu" else _GPU_BLOCK_BYTES
     size = block or max(_MIN_ROWS, block_bytes // (len(samples) * precision.itemsize))
     for start in range(0, len(points), size):
@@ -249,6 +256,19 @@ def _blocks(samples: Tensor, points: Tensor, dtype: str, block: int | None) -> I
         excess.sub_(least[:, None])
         nearest = (x.double() - samples[index].double()).square().sum(1)
         yield _Block(slice(start, start + len(x)), nearest, excess)
+
+
+def _finite_mean(points: Tensor) -> Tensor:
+    """Return the mean of the finite points, in float64; 0 where there are none."""
+    total = torch.zeros(points.shape[1], dtype=torch.float64, device=points.device)
+    count = torch.zeros((), dtype=torch.int64, device=points.device)
+    # By chunks, because a float64 copy of all points would be the largest array of the estimate.
+    for start in range(0, len(points), _CHUNK):
+        x = points[start : start + _CHUNK]
+        finite = x.isfinite().all(1)
+        total += torch.where(finite[:, None], x, 0).sum(0, dtype=torch.float64)
+        count += finite.sum()
+    return total / count.clamp(min=1)
 
 
 def _evaluate(blocks: Iterable[_Block], sigmas: tuple[float, ...], samples: Tensor, n: int) -> Tensor:

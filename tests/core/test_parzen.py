@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import re
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,37 @@ def test_a_common_shift_changes_nothing(digits: tuple[torch.Tensor, torch.Tensor
     torch.testing.assert_close(shifted, log_likelihood(samples, points, 0.17), rtol=0, atol=ROUNDING_TOLERANCE)
 
 
+@pytest.mark.parametrize("size", [1e4, 1e5, 1e6, 1e20, 1e38, -1e38])
+@pytest.mark.parametrize("row", [0, 203])
+def test_an_outlying_sample_costs_the_others_nothing(
+    digits: tuple[torch.Tensor, torch.Tensor], size: float, row: int
+) -> None:
+    samples, points = digits[0].clone(), digits[1]
+    samples[row] = size
+    expected = reference(samples, points, 0.17)
+    error = log_likelihood(samples, points, 0.17).numpy() - expected
+    assert abs(error.mean()) < MEAN_TOLERANCE
+    assert np.abs(error).max() < POINT_TOLERANCE
+    in_blocks = log_likelihood(samples.flip(0), points.flip(0), 0.17, block=50).flip(0).numpy()
+    np.testing.assert_allclose(in_blocks, expected + error, rtol=0, atol=ROUNDING_TOLERANCE)
+
+
+def test_outlying_samples_of_both_signs_cost_the_others_nothing(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
+    samples, points = digits[0].clone(), digits[1]
+    # A product of the last sample with a point sums terms that overflow to +inf and to -inf.
+    samples[5], samples[70, 3], samples[449] = -1e6, 1e20, 3e38 * normal(2, 784).sign()
+    error = log_likelihood(samples, points, 0.17).numpy() - reference(samples, points, 0.17)
+    assert abs(error.mean()) < MEAN_TOLERANCE
+    assert np.abs(error).max() < POINT_TOLERANCE
+
+
+def test_samples_that_all_overflow_have_no_score(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
+    samples, points = digits[0] + 1e20, digits[1]
+    assert log_likelihood(samples, points, 0.17).isnan().all()
+    assert math.isnan(fit_sigma(samples, points, protocol()).sigma)
+    assert log_likelihood(samples, points, 0.17, dtype="float64").isfinite().all()
+
+
 @pytest.mark.parametrize("block", [1, 7, 64, 169, 170, 1_000])
 def test_block_size_changes_nothing(digits: tuple[torch.Tensor, torch.Tensor], block: int) -> None:
     torch.testing.assert_close(
@@ -170,7 +202,7 @@ def test_far_points_do_not_underflow() -> None:
     )
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_nonfinite_values_are_not_scored(bad: float) -> None:
     samples, points = normal(0, 9, 4), normal(1, 6, 4)
     samples[3, 1] = bad
@@ -181,10 +213,11 @@ def test_nonfinite_values_are_not_scored(bad: float) -> None:
     assert not fit.at_edge
 
 
-def test_nonfinite_point_leaves_the_others_alone() -> None:
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_nonfinite_point_leaves_the_others_alone(bad: float) -> None:
     samples, points = normal(0, 9, 4), normal(1, 6, 4)
     expected = log_likelihood(samples, points, 0.5)
-    points[2, 0] = math.nan
+    points[2, 0] = bad
     ll = log_likelihood(samples, points, 0.5)
     assert ll.isnan().tolist() == [i == 2 for i in range(6)]
     others = [0, 1, 3, 4, 5]
@@ -203,10 +236,24 @@ def test_shapes_that_do_not_match_are_named(samples: tuple[int, ...], points: tu
         assert str(points) in str(caught.value)
 
 
-@pytest.mark.parametrize("sigma", [0.0, -0.1, math.nan, math.inf])
-def test_sigma_must_be_positive(sigma: float) -> None:
-    with pytest.raises(ValueError, match="sigma must be a positive number"):
+@pytest.mark.parametrize("sigma", [0.0, -0.1, math.nan, math.inf, 9e-7, 1e-20, 1.1e6, 1e160])
+def test_sigma_outside_its_range_is_refused(sigma: float) -> None:
+    with pytest.raises(ValueError, match=f"sigma must be from 1e-06 to 1e\\+06, got {re.escape(str(sigma))}"):
         log_likelihood(normal(0, 3, 2), normal(1, 4, 2), sigma)
+
+
+@pytest.mark.parametrize("sigma", [1e-6, 1e6])
+def test_ends_of_sigmas_range_are_scored(digits: tuple[torch.Tensor, torch.Tensor], sigma: float) -> None:
+    # At 1e-6 two nearest samples whose distances differ by a float32 rounding change order: relative only.
+    np.testing.assert_allclose(log_likelihood(*digits, sigma).numpy(), reference(*digits, sigma), rtol=1e-6)
+
+
+def test_a_grid_over_all_of_sigmas_range_is_scored() -> None:
+    samples, points = normal(0, 9, 4), normal(1, 6, 4)
+    for count in range(2, 40):
+        fit = fit_sigma(samples, points, protocol(sigma_min=1e-6, sigma_max=1e6, sigma_points=count))
+        assert 1e-6 <= min(fit.grid_sigmas) < max(fit.grid_sigmas) <= 1e6
+        assert all(map(math.isfinite, fit.grid_lls))
 
 
 @pytest.mark.parametrize("setting", ["high", "medium"])
