@@ -98,8 +98,8 @@ def log_likelihood(
 ) -> Float64[Tensor, " n"]:
     """Return each point's log-likelihood under the Parzen estimate, in nats.
 
-    A NaN or infinite sample (in `dtype`) makes every value NaN, as do samples that all overflow; such a
-    point its own: a diverged model has no score, rather than a wrong one.
+    A sample that is NaN or infinite in `dtype` makes every value NaN, as do samples that all overflow; a
+    NaN or infinite point makes its own NaN: a diverged model has no score, rather than a wrong one.
 
     Args:
         samples: the model's samples, which carry the kernels.
