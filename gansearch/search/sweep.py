@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gansearch import results
+from gansearch import results, schema
 from gansearch.config import TrialConfig
 from gansearch.core.datasets import Dataset, check_fits, describe, load
 from gansearch.errors import ConfigError, ResultsError
@@ -121,7 +121,21 @@ def check_study_fits(study: Study) -> None:
 
 
 def write_plan(study: Study, data: Dataset, run: Path) -> None:
-    """Write the resolved plan: the study, and the versions and data it runs with."""
+    """Write the resolved plan: the study, and the versions and data it runs with.
+
+    Raises:
+        ResultsError: when another sweep has claimed the directory, or it cannot be written.
+    """
+    path = RunPaths(run).plan
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        path.touch(exist_ok=False)  # of two sweeps that start at once, one claims the directory
+    except FileExistsError:
+        raise ResultsError(f"{run} already holds a sweep", hint="give another directory with --out") from None
+    except OSError as error:
+        raise ResultsError(
+            f"cannot write {path}: {error.strerror}", hint="give another directory with --out"
+        ) from error
     plan = {
         "name": study.name,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -129,7 +143,7 @@ def write_plan(study: Study, data: Dataset, run: Path) -> None:
         "data": {"name": data.name, **data.digests},
         "study": study.to_dict(),
     }
-    results.write_text(RunPaths(run).plan, dump_yaml(plan))
+    results.write_text(path, dump_yaml(plan))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +184,7 @@ class _Driver:
         self._request = StopRequest(run)
         self._started = time.monotonic()
         self._ended: collections.Counter[str] = collections.Counter()
+        self._planned = study.num_trials * study.repeats + study.confirm.seeds
         self._progress = Progress(study=study.name, stage="search", planned=study.num_trials * study.repeats)
 
     def run(self) -> SweepResult:
@@ -202,7 +217,10 @@ class _Driver:
             config = finalist(self._run)
         except ResultsError as error:
             return False, reason or Reason(error.message)
+        completed = self._ended[schema.COMPLETE]
         stopped = self._run_stage(self._confirm(config))
+        if stopped is None and self._ended[schema.COMPLETE] == completed:
+            stopped = Reason("no confirm trial completed")
         return stopped is None, stopped or reason
 
     def _search(self) -> _Stage:
@@ -284,7 +302,7 @@ class _Driver:
                 self._progress,
                 stage=stage,
                 ended=dict(self._ended),
-                planned=self._ended.total(),
+                planned=self._ended.total() if stage == "done" else max(self._planned, self._ended.total()),
                 running=0,
                 left=None,
                 elapsed=time.monotonic() - self._started,
