@@ -68,6 +68,7 @@ class Observer(tune.Callback):
         self._published = 0.0
         self._running: dict[str, TrialSpec] = {}
         self._drafts: dict[str, Row] = {}
+        self._values: dict[str, Best] = {}
         self._since: dict[str, float] = {}
         self._durations: list[float] = []
         self.progress = progress
@@ -91,14 +92,21 @@ class Observer(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Result, **info: Any
     ) -> None:
-        """Keep a trial's draft, and the best value so far."""
+        """Keep a trial's draft, and the best of what the trials of the search say now."""
         draft = self._drafts[trial.trial_id] = result["draft"][0]
-        value, best, spec = result.get(METRIC), self.progress.best, self._running[trial.trial_id]
-        # A confirm trial competes with nothing: the best of the search stays on display.
-        if spec.stage == "search" and value is not None and (best is None or value > best.value):
-            config = spec.config
-            changes = self._changes(config)
-            self._update(best=Best(value=value, config_id=config.config_id, epoch=draft["epochs"], changes=changes))
+        value, spec = result.get(METRIC), self._running[trial.trial_id]
+        if spec.stage != "search":  # it competes with nothing: the best of the search stays on display
+            return
+        # A trial's value may fall, when its samples leave collapse, and it has none once it has diverged.
+        self._values.pop(trial.trial_id, None)
+        if value is not None:
+            config_id, changes = spec.config.config_id, self._changes(spec.config)
+            self._values[trial.trial_id] = Best(
+                value=value, config_id=config_id, epoch=draft["epochs"], changes=changes
+            )
+        best = max(self._values.values(), key=lambda known: known.value, default=None)
+        if best != self.progress.best:
+            self._update(best=best)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Write the row of a trial that the scheduler stopped."""
@@ -122,12 +130,20 @@ class Observer(tune.Callback):
             self._update()
 
     def write_interrupted(self, reason: str) -> None:
-        """Write the rows of the trials that run as they are now; one that still ends by itself replaces its own."""
+        """Write the rows of the trials that run as they are now; one that still ends by itself replaces its own.
+
+        One that ends at the very moment of this writing may have its outcome replaced instead: what that costs
+        is time. The resumed sweep runs it again, to the same outcome, and finds its test evaluation in the ledger.
+        """
         for trial_id in self._running:
             self._write(trial_id, schema.INTERRUPTED, reason)
 
     def interrupt(self, reason: str) -> int:
-        """Take the trials that run for stopped and write their rows; return how many there were."""
+        """Take the trials that run for stopped and write their rows; return how many there were.
+
+        Called after Tune's `fit` has returned. Workers have then ended or, where they did not within ten
+        seconds, been killed. (Ray does not wait for a kill: `write_interrupted` says what a late one costs.)
+        """
         unfinished = list(self._running)
         for trial_id in unfinished:
             self._end(trial_id, self._write(trial_id, schema.INTERRUPTED, reason))

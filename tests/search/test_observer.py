@@ -17,6 +17,7 @@ from gansearch.core.datasets import load
 from gansearch.recorder import Recorder
 from gansearch.rows import draft_row, final_rows
 from gansearch.search import stopping
+from gansearch.search.confirm import confirm_spec
 from gansearch.search.observer import Observer
 from gansearch.search.progress import Progress
 from gansearch.search.searchers import METRIC, SPEC
@@ -146,6 +147,38 @@ def test_best_is_the_highest_value_with_its_searched_parameters(stage: Stage) ->
     assert (best.value, best.epoch) == (-3.0, 2)
     assert best.config_id == FOUND.space.config(point).config_id
     assert best.changes == f"adam.lr_g={point['adam.lr_g']:.4g} algorithm.k={point['algorithm.k']}"
+
+
+def test_best_falls_with_its_trials_value_and_goes_with_a_trial_that_diverged(stage: Stage) -> None:
+    def best() -> float | None:
+        found = stage.observer.progress.best
+        return None if found is None else found.value
+
+    first, second = stage.start(1), stage.start(2)
+    seen = []
+    for trial, value in ((first, -3.0), (second, -7.0), (first, -9.0), (first, -4.0)):
+        stage.report(trial, 2, value)
+        seen.append(best())
+    assert seen == [-3.0, -3.0, -7.0, -4.0]
+    stage.report(first, 4, None, status=schema.DIVERGED)
+    stage.complete(first)
+    assert best() == -7.0
+    stage.complete(second)  # ended, and still the best
+    assert best() == -7.0
+
+
+def test_confirm_trials_leave_the_best_of_the_search_on_display(stage: Stage) -> None:
+    trial = stage.start(1)
+    stage.report(trial, 4, -5.0, status=schema.COMPLETE)
+    stage.complete(trial)
+    shown = stage.observer.progress.best
+    spec = confirm_spec(FOUND, FOUND.space.config(FOUND.space.sample(2, 5)), 0)
+    confirm = TuneTrial("worker", config={SPEC: spec.to_dict()}, trial_id="t2", stub=True)
+    stage.observer.on_trial_start(0, [], confirm)
+    stage.report(confirm, 2, -1.0)
+    assert stage.observer.progress.best == shown
+    assert shown is not None
+    assert shown.value == -5.0
 
 
 def test_time_left_counts_waiting_trials_over_the_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
