@@ -239,7 +239,8 @@ class ScoreConfig:
 
     Attributes:
         report_every: epochs between reports, 1 or more; the last epoch always reports.
-        at: `best`, the weights of the report with the highest validation value, or `last`.
+        at: `best`, the weights of the report with the highest validation value among those whose samples
+            have not collapsed (of the latest report where all have), or `last`.
     """
 
     report_every: int = 1

@@ -140,6 +140,7 @@ class Training:
         self._epochs = 0
         self._amid_epochs = False
         self._best: dict[str, Tensor] | None = None
+        self._best_collapsed = False
         self._curves: list[Row] = []
         self._pictures: list[Row] = []
         self._seconds = {"train": 0.0, "score": 0.0}
@@ -149,7 +150,11 @@ class Training:
     def to_next_report(self) -> str | None:
         """Train to the next report and write it; return how training ended, or None where it goes on."""
         budget = self._spec.config.algorithm.epochs
-        if self._epochs == budget:  # it was interrupted after its last report
+        # It may have been interrupted after the report that ended it. Asked before the budget, for a frozen trial
+        # is never scored.
+        if self._learner.diverged():
+            return schema.DIVERGED
+        if self._epochs == budget:
             return schema.COMPLETE
         target = min(self._epochs + self._spec.config.score.report_every, budget)
         measures, started = [], time.monotonic()
@@ -160,13 +165,10 @@ class Training:
         diverged = self._learner.diverged()  # waits for the device, so the clock below is honest
         trained = time.monotonic()
         self._seconds["train"] += trained - started
-        rate = len(measures) * len(self._data.train) / (trained - started)
+        rate = len(measures) * self._examples_per_epoch / (trained - started)
         self._report({name: sum(m[name] for m in measures) / len(measures) for name in measures[0]}, rate)
         self._scored_since(trained)
-        self._row.update(
-            run_train_seconds=self._seconds["train"],
-            run_examples_per_second=self._epochs * len(self._data.train) / self._seconds["train"],
-        )
+        self._note_speed()
         self._amid_epochs = False
         if diverged:
             return schema.DIVERGED
@@ -176,6 +178,18 @@ class Training:
             self.checkpoint()
         return None
 
+    @property
+    def _examples_per_epoch(self) -> int:
+        """Real examples of an epoch: whole minibatches."""
+        size = self._spec.config.algorithm.batch_size
+        return len(self._data.train) // size * size
+
+    def _note_speed(self) -> None:
+        seconds = self._seconds["train"]
+        self._row.update(
+            run_train_seconds=seconds, run_examples_per_second=self._epochs * self._examples_per_epoch / seconds
+        )
+
     def _scored_since(self, started: float) -> None:
         now = time.monotonic()
         self._seconds["score"] += now - started
@@ -184,7 +198,8 @@ class Training:
     def _report(self, measures: dict[str, float], rate: float) -> None:
         spec, row = self._spec, self._row
         weights = self._learner.weights()
-        samples = self._learner.sample(weights, spec.report_protocol.num_samples, "report", self._epochs)
+        # The same noise at every report: differences between epochs are those of the weights.
+        samples = self._learner.sample(weights, spec.report_protocol.num_samples, "report")
         score, fit = scoring.score_valid(samples, self._valid, self._data.levels, spec.report_protocol)
         diversity = diagnostics.diversity(samples, self._reference)
         counters = self._learner.counters()
@@ -207,12 +222,25 @@ class Training:
         )
         row.update(epochs=self._epochs, report_last_ll_mean=score.mean, **counters)
         row.update({name: measures[name] for name in ("d_real", "d_fake", "game_value")})
-        if math.isfinite(score.mean) and (self._best is None or score.mean > row["report_ll_mean"]):
+        if self._beats_best(score.mean, diversity.collapsed):
             row.update(report_ll_mean=score.mean, report_epoch=self._epochs)
-            self._best = weights
+            self._best, self._best_collapsed = weights, diversity.collapsed
         self._picture("report", weights, REPORT_PICTURES, 8, self._epochs)
         self._recorder.table(schema.CURVES, spec.key, self._curves)
         self._recorder.table(schema.SAMPLES, spec.key, self._pictures)
+
+    def _beats_best(self, value: float, collapsed: bool) -> bool:
+        """Return whether a report's weights replace the best so far.
+
+        Collapsed samples near the mean image, where every generator starts, have a higher likelihood than
+        those of a healthy run for many epochs: they never beat samples that have not collapsed, and a trial
+        that has not left collapse stands at its latest weights, not at its start.
+        """
+        if not math.isfinite(value):
+            return False
+        if self._best is None or self._best_collapsed:
+            return True
+        return not collapsed and value > self._row["report_ll_mean"]
 
     def _picture(self, kind: str, weights: Mapping[str, Tensor], n: int, columns: int, epoch: int) -> None:
         images = self._learner.sample(weights, n, kind)
@@ -268,18 +296,25 @@ class Training:
         spec, data, recorder = self._spec, self._data, self._recorder
         names = ("test_ll_mean", "test_ll_se_examples", "test_n")
         entry = recorder.find_test_evaluation(digest, protocol.id, data.digests["test"])
+        # Those of this trial's own earlier evaluation; another trial's stand in its own part.
+        kept = [r for r in recorder.read_table(schema.EXAMPLES, spec.key) if r["protocol_id"] == protocol.id]
+        tested = [row for row in kept if row["split"] == "test"]
         if entry is not None:
-            # Those of this trial's own earlier evaluation; another trial's stand in its own part.
-            kept = recorder.read_table(schema.EXAMPLES, spec.key)
-            examples += [row for row in kept if row["protocol_id"] == protocol.id and row["split"] == "test"]
+            examples += tested
             return {name: entry[name] for name in names} | {"test_evaluation": "reused"}
         if data.test is None:
             raise DataError("the test split is locked away from this trial, but its stage scores it")
-        test = as_tensor(data.test).to(self._device)
-        score = scoring.score_test(samples, test, data.levels, sigma, protocol.dtype)
-        examples += _examples(spec, protocol.id, "test", score)
-        # Before the ledger's entry: once that is there, the test set is not read for them again.
-        recorder.table(schema.EXAMPLES, spec.key, examples)
+        if tested and kept[: -len(tested)] == [r for r in examples if r["protocol_id"] == protocol.id]:
+            # Killed before the ledger's entry. Equal validation values: they are of these very weights.
+            ll = torch.tensor([row["ll"] for row in tested], dtype=torch.float64)
+            score = scoring.SplitScore(ll, torch.arange(len(ll)))
+            examples += tested
+        else:
+            test = as_tensor(data.test).to(self._device)
+            score = scoring.score_test(samples, test, data.levels, sigma, protocol.dtype)
+            examples += _examples(spec, protocol.id, "test", score)
+            # Before the ledger's entry: once that is there, the test set is not read for them again.
+            recorder.table(schema.EXAMPLES, spec.key, examples)
         scores = dict(zip(names, (score.mean, score.se, len(score.ll)), strict=True))
         model = {"weights_digest": digest, "protocol_id": protocol.id, "data_test_digest": data.digests["test"]}
         recorder.record_test_evaluation({**identity(spec), **model, **scores})
@@ -312,6 +347,7 @@ class Training:
             "total_seconds": time.monotonic() - self._origin,
             "started": self._row["run_started"].isoformat(),
             "row": {name: self._row[name] for name in names if name in self._row},
+            "best_collapsed": self._best_collapsed,
         }
         self._recorder.save_checkpoint(self._spec.key, Checkpoint(tensors, state))
         self._checkpointed = time.monotonic()
@@ -324,25 +360,29 @@ class Training:
             if saved is not None:
                 curves = recorder.read_table(schema.CURVES, key)
                 self._continue_from(saved, curves, recorder.read_table(schema.SAMPLES, key))
-        except (ResultsError, ValueError) as error:
+        except (ResultsError, KeyError, ValueError) as error:
             _log.warning("trial %s starts over: %s", key, error)
 
     def _continue_from(self, saved: Checkpoint, curves: list[Row], samples: list[Row]) -> None:
         """Take over a checkpoint; forget reports after it, and the sheet, which scoring draws anew.
 
         Raises:
+            KeyError: when it lacks something; nothing has changed then.
             ValueError: when it is not of this configuration; nothing has changed then.
         """
+        best_collapsed = saved.state["best_collapsed"]
         groups: dict[str, dict[str, Tensor]] = {"learner": {}, "best": {}}
         for name, tensor in saved.tensors.items():
             group, _, own_name = name.partition("/")
             groups[group][own_name] = tensor.to(self._device)
         epochs = saved.state["epochs"]
         self._learner.load(groups["learner"], epochs)
-        self._epochs, self._best = epochs, groups["best"] or None
+        self._epochs, self._best, self._best_collapsed = epochs, groups["best"] or None, best_collapsed
         self._seconds, started = saved.state["seconds"], datetime.datetime.fromisoformat(saved.state["started"])
         self._origin -= saved.state["total_seconds"]
         self._row.update(saved.state["row"], epochs=epochs, run_started=started, **self._learner.counters())
+        if epochs:
+            self._note_speed()
         self._curves = [row for row in curves if row["epoch"] <= epochs]
         self._pictures = [row for row in samples if row["epoch"] <= epochs and row["kind"] == "report"]
 

@@ -26,9 +26,11 @@ class Report:
 
     Attributes:
         epoch: epochs done.
-        objective: what searchers and displays see, in nats under the report protocol: the best so far
-            where the best weights are scored, else the current value. None where that is not finite, and
-            at the end of a trial that failed or diverged. Schedulers see the draft's current value.
+        objective: what searchers and displays see, in nats under the report protocol: where `score.at` is
+            `best` the value of the weights that would be scored now, which are the best so far of samples
+            that have not collapsed, or the latest while all have; else the current value. None where that is
+            not finite, and at the end of a trial that failed or diverged. Schedulers see the draft's current
+            value.
         status: the trial's status once it has ended, else None.
         draft: the trial's row as far as it is known, whatever the protocol.
     """

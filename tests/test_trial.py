@@ -20,6 +20,7 @@ from PIL import Image
 from gansearch import schema, scoring, training
 from gansearch.config import TrialConfig
 from gansearch.core import algorithm1
+from gansearch.core.datasets import load
 from gansearch.errors import ResultsError, UserError
 from gansearch.paths import RunPaths
 from gansearch.protocols import Protocol
@@ -34,6 +35,7 @@ from tests.trials import (
     PUBLISHED,
     REPORT,
     InterruptAfter,
+    best_reports,
     curves,
     digits,
     outcome,
@@ -44,12 +46,22 @@ from tests.trials import (
 
 N_VALID, N_TEST = 300, 300
 ADAM = {"update.rule": "adam", "adam.lr_g": 0.01, "adam.lr_d": 0.003}
+# Steps of about 1e-12 move no weight of ordinary size in float32: values differ by rounding alone.
+STILL_TOLERANCE = 1e-5
 ALTERNATING = ADAM | {"algorithm.order": "alternating", "algorithm.k": 2}
+# Its samples leave collapse after the first epoch, with lower values, and fall back after the fifth, with higher ones.
+WAVERING = {
+    "dataset.name": "gaussian_mixture",
+    "update.rule": "adam",
+    "adam.lr_g": 0.01,
+    "adam.lr_d": 0.01,
+    "algorithm.epochs": 8,
+}
 # D's weights grow by orders of magnitude a step until one overflows, in the second epoch.
 DIVERGING = {"momentum.lr_d": 1e2}
 # Samples of about 1e20: networks and losses stay finite in float32, squared distances do not.
 OVERFLOWING = {
-    "generator.hidden": (5,),
+    "generator.hidden": (37,),
     "generator.output": "linear",
     "generator.init_range": 1e10,
     "momentum.lr_d": 1e-30,
@@ -319,6 +331,34 @@ def test_a_trial_that_was_killed_after_its_test_evaluation_keeps_the_values_per_
     assert len(read(folder, schema.TEST_EVALUATIONS)) == 2
 
 
+def test_a_kill_between_the_examples_and_the_ledger_reads_the_test_set_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, folder = spec("confirm", protocols=(FULL, PUBLISHED)), tmp_path / "killed"
+    straight = run_trial(trial, tmp_path / "straight")
+    run_trial(trial, folder)
+    for table in ("trials", "test_evaluations"):
+        for part in RunPaths(folder).table(table).iterdir():
+            part.unlink()
+    with monkeypatch.context() as patch:
+        call_raising(patch, scoring, "score_test", 1)  # is not called
+        again = run_trial(trial, folder)
+    assert [outcome(row) for row in again] == [outcome(row) for row in straight]
+    same_examples(folder, tmp_path / "straight")
+    assert len(read(folder, schema.TEST_EVALUATIONS)) == 2
+
+
+def test_examples_of_other_weights_are_not_entered_in_the_ledger(tmp_path: Path) -> None:
+    trial, folder, other = spec("confirm"), tmp_path / "killed", spec("confirm", seed=4)
+    straight = run_trial(trial, tmp_path / "straight")
+    run_trial(other, folder)
+    recorder = Recorder(folder)
+    stale = [row | {"seed": trial.seed} for row in recorder.read_table(schema.EXAMPLES, other.key)]
+    recorder.table(schema.EXAMPLES, trial.key, stale)
+    again = run_trial(trial, folder)
+    assert [outcome(row) for row in again] == [outcome(row) for row in straight]
+
+
 def test_another_trial_of_the_same_weights_reuses_the_test_evaluation(tmp_path: Path) -> None:
     (first,) = run_trial(spec("confirm", fold=0), tmp_path)
     (second,) = run_trial(spec("confirm", fold=1), tmp_path)
@@ -364,19 +404,81 @@ def test_a_row_alone_reproduces_its_trial(tmp_path: Path) -> None:
 
 def test_the_best_reports_weights_are_scored_or_the_last(tmp_path: Path) -> None:
     # Adam has no schedule, so a shorter budget ends with the weights of that epoch.
-    values = ADAM | {"algorithm.epochs": 9, "adam.lr_d": 0.03}
-    (best,) = run_trial(spec(values=values), tmp_path / "best")
-    (last,) = run_trial(spec(values=values | {"score.at": "last"}), tmp_path / "last")
-    reports = read(tmp_path / "best", schema.CURVES).set_index("epoch")["report_ll_mean"]
-    top = 1 + int(reports.to_numpy().argmax())
-    assert top < 9  # else this test shows nothing
-    assert (best["scored_epoch"], best["report_epoch"], best["report_ll_mean"]) == (top, top, reports.max())
-    assert (last["scored_epoch"], last["report_epoch"]) == (9, top)
-    assert best["report_last_ll_mean"] == last["report_last_ll_mean"] == reports[9]
+    values, points = WAVERING, load("gaussian_mixture", data_dir=None)
+    (best,) = run_trial(spec(values=values), tmp_path / "best", data=points)
+    (last,) = run_trial(spec(values=values | {"score.at": "last"}), tmp_path / "last", data=points)
+    frame = curves(tmp_path / "best")
+    reports = frame.set_index("epoch")["report_ll_mean"]
+    top = 1 + best_reports(frame)[-1]
+    assert top < 8  # else this test shows nothing
+    assert (best["scored_epoch"], best["report_epoch"], best["report_ll_mean"]) == (top, top, reports[top])
+    assert (last["scored_epoch"], last["report_epoch"]) == (8, top)
+    assert best["report_last_ll_mean"] == last["report_last_ll_mean"] == reports[8]
     short = values | {"algorithm.epochs": top, "score.at": "last"}
-    (of_top,) = run_trial(spec(values=short), tmp_path / "short")
+    (of_top,) = run_trial(spec(values=short), tmp_path / "short", data=points)
     assert best["weights_digest"] == of_top["weights_digest"] != last["weights_digest"]
     assert best["valid_ll_mean"] == of_top["valid_ll_mean"] != last["valid_ll_mean"]
+
+
+def test_collapsed_reports_never_beat_others(tmp_path: Path) -> None:
+    reports: list[Report] = []
+    points = load("gaussian_mixture", data_dir=None)
+    (row,) = run_trial(spec(values=WAVERING), tmp_path, data=points, on_report=reports.append)
+    frame = curves(tmp_path)
+    collapsed = (frame["coverage"] < 0.1 * frame["coverage_real"]).tolist()
+    lls, best = frame["report_ll_mean"], best_reports(frame)
+    assert collapsed[0]
+    assert not collapsed[best[-1]]
+    assert lls[0] > lls[1]  # the first value beats the second, which replaces it
+    assert any(collapsed[best[-1] + 1 :])
+    assert lls.to_numpy().argmax() > best[-1]  # the highest of all comes later, and collapsed
+    assert [report.objective for report in reports] == lls[best].tolist()
+    assert (row["report_epoch"], row["scored_epoch"]) == (1 + best[-1], 1 + best[-1])
+    assert row["report_ll_mean"] == lls[best[-1]]
+
+
+@pytest.mark.parametrize("reports", [1, 5], ids=["best-collapsed", "best-not-collapsed"])
+def test_whether_the_best_has_collapsed_outlives_an_interrupt(tmp_path: Path, reports: int) -> None:
+    trial, points = spec(values=WAVERING), load("gaussian_mixture", data_dir=None)
+    straight = run_trial(trial, tmp_path / "straight", data=points)
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(trial, tmp_path / "interrupted", data=points, on_report=InterruptAfter(reports))
+    resumed = run_trial(trial, tmp_path / "interrupted", data=points)
+    assert [outcome(row) for row in resumed] == [outcome(row) for row in straight]
+
+
+def test_a_trial_that_never_leaves_collapse_stands_at_its_last_weights(tmp_path: Path) -> None:
+    (row,) = run_trial(spec(values=ALTERNATING), tmp_path)
+    frame = curves(tmp_path)
+    assert (frame["coverage"] < 0.1 * frame["coverage_real"]).all()
+    assert frame["report_ll_mean"].to_numpy().argmax() < 4  # else this test shows nothing
+    assert (row["report_epoch"], row["scored_epoch"], row["collapsed"]) == (5, 5, True)
+    assert row["report_ll_mean"] == row["report_last_ll_mean"] == frame["report_ll_mean"][4]
+
+
+def test_reports_use_the_same_noise(tmp_path: Path) -> None:
+    # A generator that all but stands still: other noise would move the values, by about their sampling error.
+    still = WAVERING | {"adam.lr_g": 1e-12, "algorithm.epochs": 3, "generator.init_range": 1.5}
+    run_trial(spec(values=still), tmp_path, data=load("gaussian_mixture", data_dir=None))
+    lls = curves(tmp_path)["report_ll_mean"]
+    assert lls.to_numpy() == pytest.approx(lls[0], abs=STILL_TOLERANCE)
+
+
+@pytest.mark.parametrize("epochs", [2, 4], ids=["at-its-end", "before-its-end"])
+def test_a_diverged_trial_interrupted_while_its_row_is_written_stays_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
+) -> None:
+    trial, folder = spec(values=DIVERGING | {"algorithm.epochs": epochs}), tmp_path / "interrupted"
+    straight = run_trial(trial, tmp_path / "straight")
+    assert [(row["status"], row["epochs"]) for row in straight] == [(schema.DIVERGED, 2)]
+    with monkeypatch.context() as patch:
+        call_raising(patch, Recorder, "trial", 1)
+        with pytest.raises(KeyboardInterrupt):
+            run_trial(trial, folder)
+    assert [r["status"] for r in Recorder(folder).rows(trial.key, [FULL.id])] == [schema.INTERRUPTED]
+    resumed = run_trial(trial, folder)
+    assert [outcome(row) for row in resumed] == [outcome(row) for row in straight]
+    assert resumed[0]["run_train_seconds"] > 0
 
 
 @pytest.mark.parametrize("at", ["best", "last"])
@@ -384,10 +486,10 @@ def test_reports_say_the_best_so_far_or_the_current_value_and_the_last_epoch_rep
     values = ADAM | {"algorithm.epochs": 7, "score.report_every": 3, "score.at": at, "adam.lr_d": 0.03}
     reports: list[Report] = []
     (row,) = run_trial(spec(values=values), tmp_path, on_report=reports.append)
-    frame = read(tmp_path, schema.CURVES)
+    frame = curves(tmp_path)
     assert frame["epoch"].tolist() == [report.epoch for report in reports] == [3, 6, 7]
     lls = frame["report_ll_mean"]
-    assert [report.objective for report in reports] == (lls.cummax() if at == "best" else lls).tolist()
+    assert [report.objective for report in reports] == (lls[best_reports(frame)] if at == "best" else lls).tolist()
     assert [report.status for report in reports] == [None, None, schema.COMPLETE]
     assert [report.draft["epochs"] for report in reports] == [3, 6, 7]
     assert (row["d_updates"], row["g_updates"]) == (77, 77)
@@ -494,7 +596,8 @@ def test_times_fit_into_each_other(tmp_path: Path) -> None:
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
     assert seconds[-1] <= row["run_seconds"]
-    assert row["run_examples_per_second"] == pytest.approx(5 * 1_197 / row["run_train_seconds"])
+    # Eleven minibatches of 100 of the 1,197 examples.
+    assert row["run_examples_per_second"] == pytest.approx(5 * 1_100 / row["run_train_seconds"])
 
 
 def test_errors_are_told_in_one_line() -> None:

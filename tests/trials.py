@@ -70,6 +70,21 @@ def run_trial(
     return run(trial, data or digits(), Recorder(folder), placement, on_report)
 
 
+def best_reports(frame: pd.DataFrame) -> list[int]:
+    """Return the place of the report that counts as best after each of a trial's reports, in the order of epochs.
+
+    The first highest of those whose samples cover a tenth of what real images cover, or the latest so far
+    while none does. All values must be finite.
+    """
+    lls = frame["report_ll_mean"].tolist()
+    healthy = (frame["coverage"] >= 0.1 * frame["coverage_real"]).tolist()
+    best = []
+    for now in range(len(lls)):
+        candidates = [i for i in range(now + 1) if healthy[i]]
+        best.append(max(candidates, key=lambda i: lls[i]) if candidates else now)
+    return best
+
+
 class InterruptAfter:
     """Raises KeyboardInterrupt at the n-th report, as Ctrl-C would."""
 
