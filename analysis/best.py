@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import statistics
+from analysis.plan import planned_confirm_seeds
 from analysis.records import Row, records
 from analysis.selection import Candidate, Choice, choose
 from gansearch import results, schema
@@ -31,6 +32,7 @@ _SEED_COLUMNS = (
     "test_ll_mean",
     "test_ll_se_examples",
     "sigma",
+    "sigma_at_edge",
     "scored_epoch",
     "collapsed",
     "weights_digest",
@@ -75,9 +77,10 @@ def best(run: Path | str, *, skip_damaged: bool = False) -> Best:
 
     Raises:
         ResultsError: when the run cannot be read, or no configuration can be chosen.
+        ConfigError: when its plan file cannot be read.
     """
     trials = results.read(run, schema.TRIALS.name, skip_damaged=skip_damaged)
-    choice = choose(trials)
+    choice = choose(trials, planned_confirm_seeds=planned_confirm_seeds(run))
     ranked = trials[
         (trials["config_id"] == choice.leader.config_id)
         & (trials["stage"] == choice.stage)

@@ -20,17 +20,31 @@ class SeedCounts:
         collapsed: those among them whose samples collapsed; their scores count.
         diverged: seeds that became non-finite; they have no score.
         failed: seeds that an error ended; they have no score.
+        stopped: seeds that the scheduler ended early; they have no score, and are not bad.
+        interrupted: seeds that ran when the sweep was stopped; they have no score, and are not bad.
     """
 
     completed: int
     collapsed: int
     diverged: int
     failed: int
+    stopped: int
+    interrupted: int
 
     @property
     def seeds(self) -> int:
+        """All seeds, however they ended."""
+        return self.ended + self.stopped + self.interrupted
+
+    @property
+    def ended(self) -> int:
         """Seeds that came to an end of their own: completed, diverged or failed."""
         return self.completed + self.diverged + self.failed
+
+    @property
+    def all_completed(self) -> bool:
+        """Whether every seed has a score."""
+        return self.completed == self.seeds
 
     @property
     def bad(self) -> int:
@@ -39,21 +53,28 @@ class SeedCounts:
 
     @property
     def bad_share(self) -> float:
-        """Their share of the seeds."""
-        return self.bad / self.seeds
+        """Their share of the seeds that ended."""
+        return self.bad / self.ended
 
     @property
     def bad_share_interval(self) -> statistics.Interval:
         """Exact 95% interval of that share."""
-        return statistics.share_interval(self.bad, self.seeds)
+        return statistics.share_interval(self.bad, self.ended)
+
+    def losses(self) -> str:
+        """Return how the seeds without a score ended, such as `1 diverged, 2 stopped`."""
+        names = ("diverged", "failed", "stopped", "interrupted")
+        return ", ".join(f"{getattr(self, name)} {name}" for name in names if getattr(self, name))
 
 
 def count_seeds(rows: Sequence[Row]) -> SeedCounts:
-    """Return how the seeds ended, from one row of `trials` a seed; STOPPED and INTERRUPTED seeds do not count."""
+    """Return how the seeds ended, from one row of `trials` a seed."""
     status = collections.Counter(r["status"] for r in rows)
     return SeedCounts(
         completed=status[schema.COMPLETE],
         collapsed=sum(r["status"] == schema.COMPLETE and r["collapsed"] is True for r in rows),
         diverged=status[schema.DIVERGED],
         failed=status[schema.FAILED],
+        stopped=status[schema.STOPPED],
+        interrupted=status[schema.INTERRUPTED],
     )

@@ -1,8 +1,10 @@
 """Choose one configuration of a run, by validation scores alone.
 
-Once confirm rows exist the leader is the configuration with the highest mean validation score over its
-confirm seeds; before that, over its search seeds. Only COMPLETE rows have a score, and only rows under the
-protocol of the search rows are ranked. Test scores are dropped before anything is looked at.
+Confirm rows are ranked once there are any that were not merely interrupted; before that, search rows.
+Configurations whose trials of the stage all completed come first: the mean of one that lost seeds is over
+survivors, and is too high where the scheduler stopped the worse ones. Among them the highest mean validation
+score leads. Only COMPLETE rows have a score, and only rows under the protocol of the search rows are ranked.
+Test scores are dropped before anything is looked at.
 """
 
 from __future__ import annotations
@@ -23,7 +25,15 @@ from gansearch.errors import ResultsError
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = (*schema.TRIALS.key, "status", "valid_ll_mean", "collapsed", "data_valid_digest", "protocol_json")
+_COLUMNS = (
+    *schema.TRIALS.key,
+    "status",
+    "valid_ll_mean",
+    "collapsed",
+    "sigma_at_edge",
+    "data_valid_digest",
+    "protocol_json",
+)
 _TIES = "ties: more completed seeds, then the smaller config_id"
 
 
@@ -35,11 +45,13 @@ class Candidate:
         config_id: hash of the configuration.
         scores: mean validation log-likelihood of each completed seed, in nats, in the order of the seeds.
         counts: how all its seeds ended.
+        sigma_at_edge: completed seeds whose sigma is an end point of the protocol's grid.
     """
 
     config_id: str
     scores: tuple[float, ...]
     counts: SeedCounts
+    sigma_at_edge: int
 
     @property
     def valid_ll_mean(self) -> float:
@@ -76,14 +88,19 @@ class Choice:
     @property
     def rule(self) -> str:
         """How the leader was chosen, in words."""
-        return f"highest mean validation log-likelihood over the completed {self.stage} seeds; {_TIES}"
+        return (
+            f"configurations whose {self.stage} trials all completed come before those with a STOPPED, DIVERGED, "
+            "FAILED or INTERRUPTED trial; then the highest mean validation log-likelihood over the completed seeds; "
+            f"{_TIES}"
+        )
 
 
-def choose(trials: pd.DataFrame) -> Choice:
+def choose(trials: pd.DataFrame, *, planned_confirm_seeds: int | None = None) -> Choice:
     """Return the configuration that validation chooses.
 
     Args:
         trials: the `trials` table of one run.
+        planned_confirm_seeds: confirm seeds that the run was to have; None where that is not known.
 
     Raises:
         ResultsError: when no row can be ranked, or the rows cannot be ranked against each other.
@@ -94,7 +111,8 @@ def choose(trials: pd.DataFrame) -> Choice:
     search = [r for r in rows if r["stage"] == "search"]
     confirm = [r for r in rows if r["stage"] == "confirm"]
     protocol_id = _one_protocol(search or confirm)
-    stage, staged = ("confirm", confirm) if confirm else ("search", search)
+    cut_short = bool(search) and all(r["status"] == schema.INTERRUPTED for r in confirm)
+    stage, staged = ("confirm", confirm) if confirm and not cut_short else ("search", search)
     ranked = [r for r in staged if r["protocol_id"] == protocol_id]
     if staged and not ranked:
         _one_protocol([*search, *confirm])
@@ -102,8 +120,18 @@ def choose(trials: pd.DataFrame) -> Choice:
     if not complete or protocol_id is None:
         raise ResultsError(f"no {stage} trial completed, so none can be chosen: {_counts(ranked)}")
     _check_scores(complete)
-    ranking = tuple(sorted(_candidates(ranked), key=lambda c: (-c.valid_ll_mean, -len(c.scores), c.config_id)))
-    return Choice(stage=stage, protocol_id=protocol_id, ranking=ranking, notes=tuple(_notes(stage, ranking)))
+    ranking = tuple(sorted(_candidates(ranked), key=_place))
+    notes = [*_stage_notes(stage, confirm), *_leader_notes(stage, ranking[0], planned_confirm_seeds)]
+    return Choice(stage=stage, protocol_id=protocol_id, ranking=ranking, notes=(*notes, *_ranking_notes(ranking)))
+
+
+def edge_note(at_edge: int, completed: int) -> Iterable[str]:
+    """Yield what a reader must know of completed seeds whose sigma is an end point of the grid; nothing for 0."""
+    if at_edge:
+        yield (
+            f"sigma is an end point of the protocol's grid for {at_edge} of {completed} completed seeds: "
+            "the best one may lie outside"
+        )
 
 
 def _check_keys(rows: Sequence[Row]) -> None:
@@ -147,7 +175,24 @@ def _candidates(ranked: Sequence[Row]) -> Iterable[Candidate]:
     for config_id, rows in groups.items():
         scores = tuple(r["valid_ll_mean"] for r in rows if r["status"] == schema.COMPLETE)
         if scores:
-            yield Candidate(config_id=config_id, scores=scores, counts=count_seeds(rows))
+            yield Candidate(
+                config_id=config_id, scores=scores, counts=count_seeds(rows), sigma_at_edge=count_at_edge(rows)
+            )
+
+
+def count_at_edge(rows: Iterable[Row]) -> int:
+    """Return how many COMPLETE rows have a sigma that is an end point of the grid."""
+    return sum(r["status"] == schema.COMPLETE and r.get("sigma_at_edge") is True for r in rows)
+
+
+def _place(candidate: Candidate) -> tuple[bool, float, int, str]:
+    """Return what candidates are sorted by, the best first: `Choice.rule`."""
+    return (
+        not candidate.counts.all_completed,
+        -candidate.valid_ll_mean,
+        -candidate.counts.completed,
+        candidate.config_id,
+    )
 
 
 def _counts(rows: Sequence[Row]) -> str:
@@ -155,15 +200,31 @@ def _counts(rows: Sequence[Row]) -> str:
     return ", ".join(f"{counts[s]} {s}" for s in schema.STATUSES if counts[s]) or "there are none"
 
 
-def _notes(stage: str, ranking: Sequence[Candidate]) -> Iterable[str]:
-    leader = ranking[0]
-    if stage == "search":
-        yield "no confirm rows yet: the best of many search trials is optimistic, and has no test score"
+def _stage_notes(stage: str, confirm: Sequence[Row]) -> Iterable[str]:
+    if stage == "confirm":
+        return
+    if confirm:
+        yield "every confirm trial was interrupted, so the search chose; `gansearch sweep` again continues them"
+    state = "no confirm trial has ended" if confirm else "no confirm rows"
+    yield f"{state} yet: the best of many search trials is optimistic, and has no test score"
+
+
+def _leader_notes(stage: str, leader: Candidate, planned: int | None) -> Iterable[str]:
     counts = leader.counts
-    if counts.completed < counts.seeds:
-        yield f"{counts.completed} of {counts.seeds} seeds completed; the mean is over those"
+    lost = f" ({counts.losses()})" if counts.losses() else ""
+    if stage == "confirm" and planned is not None and counts.completed < planned:
+        yield f"{counts.completed} of {planned} planned confirm seeds completed{lost}; the mean is over those"
+    elif not counts.all_completed:
+        yield f"{counts.completed} of {counts.seeds} seeds completed{lost}; the mean is over those"
     if counts.collapsed:
         yield f"{counts.collapsed} of {counts.completed} completed seeds collapsed; the mean includes them"
-    tied = [c.config_id for c in ranking[1:] if c.valid_ll_mean == leader.valid_ll_mean]
+    yield from edge_note(leader.sigma_at_edge, counts.completed)
+
+
+def _ranking_notes(ranking: Sequence[Candidate]) -> Iterable[str]:
+    leader = ranking[0]
+    if leader.counts.all_completed and (passed := sum(c.valid_ll_mean > leader.valid_ll_mean for c in ranking[1:])):
+        yield f"ranked behind it, with a higher mean but not all seeds completed: {passed}"
+    tied = [c.config_id for c in ranking[1:] if _place(c)[:2] == _place(leader)[:2]]
     if tied:
         yield f"tied with {', '.join(tied)}; {_TIES}"

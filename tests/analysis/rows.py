@@ -12,6 +12,7 @@ from gansearch import results, schema
 from gansearch.config import TrialConfig, parameters
 from gansearch.paths import RunPaths
 from gansearch.protocols import Protocol, protocol
+from gansearch.yaml_files import dump_yaml
 
 FULL = protocol("full")
 PUBLISHED = protocol("published-2014")
@@ -105,6 +106,12 @@ def confirm_rows(trial: TrialConfig, seed: int, valid: float, test: float, **val
         }
         rows.append(trial_row(trial, seed, "confirm", valid - lower, scored_by=scored_by) | scores | values)
     return rows
+
+
+def write_plan(run: Path, confirm_seeds: int) -> None:
+    """Write the part of a sweep's plan file that the analysis reads."""
+    plan = {"name": run.name, "study": {"confirm": {"seeds": confirm_seeds}}}
+    RunPaths(run).plan.write_text(dump_yaml(plan), encoding="utf-8")
 
 
 def write_run(run: Path, rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -12,9 +12,9 @@ from analysis.best import best_document, best_full, best_yaml
 from gansearch import schema
 from gansearch.config import TrialConfig
 from gansearch.config_files import parse_config_file
-from gansearch.errors import ResultsError
+from gansearch.errors import ConfigError, ResultsError
 from gansearch.yaml_files import parse_yaml
-from tests.analysis.rows import FULL, REPORT, config, confirm_rows, trial_row, write_run
+from tests.analysis.rows import FULL, REPORT, config, confirm_rows, trial_row, write_plan, write_run
 
 A = config(algorithm__k=2, momentum__lr_g=1e-05, momentum__lr_d=0.1 + 0.2, generator__hidden=[30, 20, 10])
 B = config(update__rule="adam", adam__lr_d=1 / 3)
@@ -27,6 +27,7 @@ def _run(tmp_path: Path) -> Path:
         rows += confirm_rows(A, seed, valid, valid / 3)
     rows.append(trial_row(A, 34, "confirm", status=schema.DIVERGED, run_device_name="Another processor"))
     rows += confirm_rows(B, 35, -7.0, 1e9)
+    rows.append(trial_row(B, 36, "confirm", status=schema.FAILED))
     return write_run(tmp_path / "my-run", rows)
 
 
@@ -62,11 +63,33 @@ def test_how_it_was_chosen_and_where_it_ran_are_told(tmp_path: Path) -> None:
     assert chosen["valid_ll_mean"] == math.fsum(AWKWARD) / 3
     low, high = chosen["valid_ll_prediction_95"]
     assert low < chosen["valid_ll_mean"] < high
-    assert chosen["notes"] == ["3 of 4 seeds completed; the mean is over those"]
+    assert chosen["notes"] == ["3 of 4 seeds completed (1 diverged); the mean is over those"]
     assert environment["device_name"] == "A processor (AVX2)"
     assert (environment["threads"], environment["data_test_digest"]) == (1, "33333333")
     own = [seed.get("environment") for seed in document["seeds"]]
     assert own == [None, None, None, {"device_name": "Another processor"}]
+
+
+def test_the_plan_tells_how_many_seeds_are_missing(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "cut", [trial_row(A, 1, score=3.0), *confirm_rows(A, 31, 2.0, 1.0)])
+    assert best_document(run)["chosen"]["notes"] == []
+    write_plan(run, 3)
+    (note,) = best_document(run)["chosen"]["notes"]
+    assert note == "1 of 3 planned confirm seeds completed; the mean is over those"
+    (run / "sweep.yaml").write_text("name: another\n", encoding="utf-8")
+    assert best_document(run)["chosen"]["notes"] == []
+    (run / "sweep.yaml").write_text("[", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"sweep.yaml"):
+        best_document(run)
+
+
+def test_each_seed_says_whether_its_sigma_is_at_the_end_of_the_grid(tmp_path: Path) -> None:
+    rows = [*confirm_rows(A, 31, 2.0, 1.0, sigma_at_edge=True), *confirm_rows(A, 32, 3.0, 1.0)]
+    run = write_run(tmp_path, [trial_row(A, 1, score=3.0), *rows])
+    document = best_document(run)
+    assert [seed["sigma_at_edge"] for seed in document["seeds"]] == [True, False]
+    assert any("1 of 2 completed seeds" in note for note in document["chosen"]["notes"])
+    assert [seed["sigma_at_edge"] for seed in parse_config_file(document, "best").expected] == [True, False]
 
 
 def test_a_search_choice_says_so_and_has_no_test_score(tmp_path: Path) -> None:

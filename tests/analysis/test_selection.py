@@ -101,9 +101,74 @@ def test_lost_seeds_are_counted_and_the_mean_is_over_the_rest(tmp_path: Path) ->
     counts = found.leader.counts
     assert found.leader.valid_ll_mean == 7.0
     assert (counts.completed, counts.collapsed, counts.diverged, counts.failed) == (2, 1, 1, 2)
-    assert (counts.seeds, counts.bad, counts.bad_share) == (5, 4, 0.8)
-    assert "2 of 5 seeds completed; the mean is over those" in found.notes
+    assert (counts.stopped, counts.interrupted, counts.seeds) == (0, 1, 6)
+    assert (counts.ended, counts.bad, counts.bad_share) == (5, 4, 0.8)
+    assert "2 of 6 seeds completed (1 diverged, 2 failed, 1 interrupted); the mean is over those" in found.notes
     assert "1 of 2 completed seeds collapsed; the mean includes them" in found.notes
+
+
+LOSSES = (schema.STOPPED, schema.DIVERGED, schema.FAILED, schema.INTERRUPTED)
+
+
+@pytest.mark.parametrize("stage", ["search", "confirm"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_survivors_do_not_beat_a_configuration_whose_seeds_all_completed(tmp_path: Path, loss: str, stage: str) -> None:
+    rows = [trial_row(A, 1, stage, 16.0), *(trial_row(A, s, stage, status=loss) for s in (2, 3))]
+    rows += [trial_row(B, 10 + s, stage, score) for s, score in enumerate((15.5, 15.9, 16.1))]
+    found = _choose(tmp_path, rows)
+    assert [c.config_id for c in found.ranking] == [B.config_id, A.config_id]
+    assert found.ranking[1].valid_ll_mean > found.leader.valid_ll_mean
+    assert "ranked behind it, with a higher mean but not all seeds completed: 1" in found.notes
+    assert found.rule.startswith(f"configurations whose {stage} trials all completed come before those with a STOPPED")
+
+
+def test_among_survivors_the_mean_decides_and_the_losses_are_told(tmp_path: Path) -> None:
+    """No configuration is whole: neither the number of lost seeds nor how they were lost matters before the mean."""
+    rows = [trial_row(A, 1, score=16.0), *(trial_row(A, s, status=schema.STOPPED) for s in (2, 3))]
+    rows += [trial_row(B, 4, score=15.0), trial_row(B, 5, score=15.5), trial_row(B, 6, status=schema.INTERRUPTED)]
+    found = _choose(tmp_path, rows)
+    counts = found.leader.counts
+    assert found.leader.config_id == A.config_id
+    assert (counts.stopped, counts.interrupted, counts.bad, counts.bad_share) == (2, 0, 0, 0.0)
+    assert "1 of 3 seeds completed (2 stopped); the mean is over those" in found.notes
+    assert found.ranking[1].counts.interrupted == 1
+
+
+def test_a_tie_needs_the_same_completeness(tmp_path: Path) -> None:
+    rows = [trial_row(A, 1, score=4.5), trial_row(B, 2, score=4.5), trial_row(B, 3, status=schema.STOPPED)]
+    assert not any("tied" in note for note in _choose(tmp_path, rows).notes)
+
+
+def test_fewer_confirm_seeds_than_planned_are_told(tmp_path: Path) -> None:
+    rows = [trial_row(A, 1, score=1.0), *confirm_rows(A, 11, 2.0, 3.0), trial_row(A, 12, "confirm", status=LOSSES[3])]
+    table = results.read(write_run(tmp_path, rows), "trials")
+    for planned, expected in (
+        (3, ("1 of 3 planned confirm seeds completed (1 interrupted); the mean is over those",)),
+        (1, ("1 of 2 seeds completed (1 interrupted); the mean is over those",)),
+        (None, ("1 of 2 seeds completed (1 interrupted); the mean is over those",)),
+    ):
+        assert choose(table, planned_confirm_seeds=planned).notes == expected
+    whole = table[table["status"] == schema.COMPLETE]
+    assert choose(whole, planned_confirm_seeds=1).notes == ()
+    assert "1 of 2 planned" in choose(whole, planned_confirm_seeds=2).notes[0]
+
+
+def test_confirm_trials_that_were_all_interrupted_leave_the_choice_to_the_search(tmp_path: Path) -> None:
+    rows = [trial_row(A, 1, score=1.0), trial_row(B, 2, score=2.0)]
+    cut = [trial_row(B, s, "confirm", status=schema.INTERRUPTED) for s in (11, 12)]
+    found = _choose(tmp_path / "cut", rows + cut)
+    assert (found.stage, found.leader.config_id) == ("search", B.config_id)
+    assert found.notes[0].startswith("every confirm trial was interrupted, so the search chose")
+    assert any("optimistic" in note for note in found.notes)
+    with pytest.raises(ResultsError, match="no confirm trial completed, so none can be chosen: 2 INTERRUPTED"):
+        _choose(tmp_path / "alone", cut)
+
+
+def test_a_sigma_at_the_end_of_the_grid_is_told(tmp_path: Path) -> None:
+    rows = [trial_row(A, 1, score=3.0, sigma_at_edge=True), trial_row(A, 2, score=4.0), trial_row(B, 3, score=1.0)]
+    assert any("end point of the protocol's grid for 1 of 2" in n for n in _choose(tmp_path / "a", rows).notes)
+    rows[0]["sigma_at_edge"], rows[2]["sigma_at_edge"] = False, True
+    assert not any("grid" in note for note in _choose(tmp_path / "b", rows).notes)
 
 
 def test_ties_go_to_more_seeds_then_to_the_smaller_id_whatever_the_order(tmp_path: Path) -> None:
