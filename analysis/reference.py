@@ -20,7 +20,8 @@ CAVEAT = (
     "Compare values only within one protocol and one data set."
 )
 
-PROTOCOL = "published-2014"
+PROTOCOL = "as published (the protocol is that of the papers; the released code's defaults are published-2014)"
+RELEASED_CODE = "published-2014"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,6 @@ class PublishedScore:
         mean: mean log-likelihood of the test set, in nats, as printed.
         se: its standard error, in nats, as printed.
         se_kind: what the standard error is over: `examples` or `folds`.
-        protocol: name of the score protocol.
         citation: where it was printed.
     """
 
@@ -42,7 +42,6 @@ class PublishedScore:
     mean: float
     se: float
     se_kind: str
-    protocol: str = PROTOCOL
     citation: str = CITATION
 
 

@@ -1,7 +1,7 @@
 """Table 1 as text, Markdown, LaTeX and CSV. Rounding happens here and nowhere before.
 
-A standard error is shown with two significant digits and its mean to the same place; published values are
-shown as they were printed. The kind of each standard error stands beside it.
+The largest standard error of a cell is shown with two significant digits, and everything else in the cell to
+the same place; published values are shown as they were printed. The kind of each standard error stands beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ _KINDS = {
     "ex": "standard error over test examples (of one seed's score where there are several)",
     "folds": "standard error over folds",
 }
-_BAD = "bad seeds: share of a configuration's seeds that collapsed, diverged or failed, with its exact 95% interval"
+_INTERVAL = "95%: t interval over training seeds, for the mean over all seeds"
+_SAMPLES = (
+    "scores also carry the sampling noise of the generator's samples, which [ex] leaves out: another draw of the "
+    "samples moves a score"
+)
+_BAD = (
+    "bad seeds: share of a configuration's seeds that collapsed, diverged or failed, with its exact 95% interval; "
+    "collapsed: the scored samples cover under a tenth of what real images cover; collapse to one class, or after "
+    "the scored epoch, is not seen"
+)
 _UNRANKED = (
     "published rows stand beside the runs unranked, as do rows of different protocols: they are not to be ordered "
     "against each other"
@@ -43,28 +52,42 @@ def render(table: Table1, form: str) -> str:
     return forms[form](table)
 
 
-def rounded(mean: float, se: float | None) -> tuple[str, str | None]:
-    """Return a mean and its standard error as shown: two significant digits of the error, the mean to their place.
+def decimal_place(errors: Iterable[float]) -> decimal.Decimal:
+    """Return the place of the second significant digit of the largest error; hundredths where none is above 0."""
+    largest = max(errors, default=0.0)
+    if largest <= 0:
+        return decimal.Decimal("0.01")
+    return decimal.Decimal(1).scaleb(int(decimal.Decimal(f"{largest:.1e}").as_tuple().exponent))
 
-    Without an error, or with one of 0, the mean is shown to two decimals.
-    """
-    if se is None or se == 0:
-        return f"{mean:.2f}", None if se is None else "0"
-    shown = decimal.Decimal(f"{se:.1e}")
-    place = decimal.Decimal(1).scaleb(int(shown.as_tuple().exponent))
-    return f"{decimal.Decimal(mean).quantize(place):f}", f"{shown:f}"
+
+def rounded(value: float, place: decimal.Decimal) -> str:
+    """Return a value rounded to a decimal place, never as a negative zero."""
+    shown = decimal.Decimal(value).quantize(place)
+    return f"{abs(shown) if shown.is_zero() else shown:f}"
+
+
+def _rounded_error(se: float, place: decimal.Decimal) -> str:
+    """Return a standard error; one above 0 that the place would show as 0 keeps one significant digit."""
+    if se == 0:
+        return "0"
+    if decimal.Decimal(se).quantize(place).is_zero():
+        return f"{decimal.Decimal(f'{se:.0e}'):f}"
+    return rounded(se, place)
 
 
 def _cell(score: Score | None, published: bool, plus_minus: str) -> str:
-    """Return a score with its errors and their kinds; blank where there is none."""
+    """Return a score with its errors, their kinds and its interval; blank where there is none."""
     if score is None:
         return ""
     errors = [("seeds", score.se_seeds), ("ex", score.se_examples), ("folds", score.se_folds)]
     known = [(kind, se) for kind, se in errors if se is not None]
     if published:
         return " ".join([f"{score.mean:g}", *(f"{plus_minus} {se:g} [{kind}]" for kind, se in known)])
-    mean, _ = rounded(score.mean, known[0][1] if known else None)
-    return " ".join([mean, *(f"{plus_minus} {rounded(score.mean, se)[1]} [{kind}]" for kind, se in known)])
+    place = decimal_place(se for _, se in known)
+    shown = [rounded(score.mean, place), *(f"{plus_minus} {_rounded_error(se, place)} [{kind}]" for kind, se in known)]
+    interval = score.interval
+    ends = "" if interval is None else f", 95% [{rounded(interval.low, place)}, {rounded(interval.high, place)}]"
+    return " ".join(shown) + ends
 
 
 def _columns(table: Table1) -> list[str]:
@@ -77,12 +100,14 @@ def _values(table: Table1, row: TableRow, plus_minus: str) -> list[str]:
         return [row.label, *cells, "", ""]
     seeds = max(len(score.per_seed) for score in row.scores.values())
     interval = row.counts.bad_share_interval
-    bad = f"{row.counts.bad}/{row.counts.seeds} [{interval.low:.2f}, {interval.high:.2f}]"
-    return [row.label, *cells, str(seeds), bad]
+    bad = f"{row.counts.bad}/{row.counts.ended} [{interval.low:.2f}, {interval.high:.2f}]"
+    planned = f"/{row.planned_seeds}" if row.planned_seeds is not None and seeds < row.planned_seeds else ""
+    return [row.label, *cells, f"{seeds}{planned}", bad]
 
 
 def _sections(table: Table1, plus_minus: str) -> Iterable[tuple[str, list[list[str]]]]:
-    """Yield each protocol's heading and its rows' values."""
+    """Yield each section's heading and its rows' values: what was published, then each protocol."""
+    yield reference.PROTOCOL, [_values(table, row, plus_minus) for row in table.section(None)]
     for protocol_id in table.protocols:
         rows = [_values(table, row, plus_minus) for row in table.section(protocol_id)]
         yield f"scored under {protocol_id}", rows
@@ -100,8 +125,12 @@ def _foot(table: Table1) -> list[str]:
         f"{label} {'not known (no ledger)' if count is None else count}"
         for label, count in table.test_evaluations.items()
     )
+    if len(table.test_evaluations) > 1:
+        evaluations += f"; {table.distinct_test_evaluations} different ones in all"
     return [
         *(f"[{kind}]: {meaning}" for kind, meaning in _KINDS.items() if used[kind]),
+        *([_INTERVAL] if used["seeds"] else []),
+        _SAMPLES,
         _BAD,
         *(f"protocol {description}" for description in table.protocols.values()),
         f"evaluations of the test set: {evaluations}",
@@ -202,21 +231,29 @@ _CSV_COLUMNS = (
     "config_id",
     "dataset",
     "protocol_id",
+    "protocol",
     "test_ll_mean",
     "test_ll_se_examples",
     "test_ll_se_seeds",
     "test_ll_se_folds",
+    "test_ll_low_95",
+    "test_ll_high_95",
     "test_n",
+    "valid_n",
     "scored_seeds",
+    "planned_seeds",
     "seeds",
     "collapsed",
     "diverged",
     "failed",
+    "stopped",
+    "interrupted",
     "bad_share",
     "bad_share_low_95",
     "bad_share_high_95",
     "run_test_evaluations",
     "citation",
+    "caveat",
 )
 
 
@@ -226,16 +263,25 @@ def long_csv(table: Table1) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_CSV_COLUMNS)
     for row in table.rows:
+        protocol = reference.PROTOCOL if row.protocol_id is None else table.protocols[row.protocol_id]
         for dataset, score in row.scores.items():
-            writer.writerow([row.model, row.run, row.config_id, dataset, row.protocol_id, *_numbers(table, row, score)])
+            identity = [row.model, row.run, row.config_id, dataset, row.protocol_id, protocol]
+            outcomes = [*_score_numbers(score), *_seed_numbers(table, row, score)]
+            writer.writerow([*identity, *outcomes, row.citation, reference.CAVEAT])
     return out.getvalue()
 
 
-def _numbers(table: Table1, row: TableRow, score: Score) -> list[object]:
-    scores = [score.mean, score.se_examples, score.se_seeds, score.se_folds, score.test_n]
+def _score_numbers(score: Score) -> list[object]:
+    interval = score.interval
+    ends = (None, None) if interval is None else (interval.low, interval.high)
+    return [score.mean, score.se_examples, score.se_seeds, score.se_folds, *ends, score.test_n, score.valid_n]
+
+
+def _seed_numbers(table: Table1, row: TableRow, score: Score) -> list[object]:
     if row.counts is None or row.run is None:
-        return [*scores, *[None] * 9, row.citation]
+        return [None] * 12
     counts, interval = row.counts, row.counts.bad_share_interval
+    ended = [counts.collapsed, counts.diverged, counts.failed, counts.stopped, counts.interrupted]
     shares = [counts.bad_share, interval.low, interval.high]
-    outcomes = [len(score.per_seed), counts.seeds, counts.collapsed, counts.diverged, counts.failed]
-    return [*scores, *outcomes, *shares, table.test_evaluations[row.run], row.citation]
+    made = table.test_evaluations[row.run]
+    return [len(score.per_seed), row.planned_seeds, counts.seeds, *ended, *shares, made]

@@ -14,7 +14,7 @@ from analysis import reference
 from analysis.table1 import Table1, as_plain, table1
 from gansearch import schema
 from gansearch.errors import ResultsError
-from tests.analysis.rows import FULL, N_TEST, PUBLISHED, config, confirm_rows, trial_row, write_run
+from tests.analysis.rows import FULL, N_TEST, N_VALID, PUBLISHED, config, confirm_rows, trial_row, write_plan, write_run
 
 A, B = config(algorithm__k=1), config(algorithm__k=2)
 MNIST = config(dataset__name="mnist")
@@ -22,12 +22,12 @@ TESTS = (10.1, 12.7, 11.3)
 
 
 def _digits(tmp_path: Path, name: str = "digits-run") -> Path:
-    """A leads by validation, B by test; one of A's four seeds diverged and one collapsed."""
+    """A leads by validation, B by test; one of A's four seeds diverged and one collapsed, one of B's diverged."""
     rows = [trial_row(A, 1, score=30.0), trial_row(B, 2, score=29.0)]
     for seed, test in zip((11, 12, 13), TESTS, strict=True):
         rows += confirm_rows(A, seed, 20.0 + seed, test, test_ll_se_examples=test / 10, collapsed=seed == 12)
     for scored_by in (FULL, PUBLISHED):
-        rows.append(trial_row(A, 14, "confirm", status=schema.DIVERGED, scored_by=scored_by))
+        rows += [trial_row(t, s, "confirm", status=schema.DIVERGED, scored_by=scored_by) for t, s in ((A, 14), (B, 22))]
     rows += confirm_rows(B, 21, 5.0, 999.0)
     return write_run(tmp_path / name, rows)
 
@@ -60,16 +60,13 @@ def test_the_published_figures() -> None:
 def test_published_rows_come_first_and_stay_blank_where_the_data_are_not_theirs(tmp_path: Path) -> None:
     table = table1([_digits(tmp_path)])
     assert table.datasets == ("MNIST", "TFD", "Digits 8x8")
-    section = table.section(PUBLISHED.id)
-    assert [row.label for row in section] == [
-        "DBN",
-        "Stacked CAE",
-        "Deep GSN",
-        "Adversarial nets",
-        "Adversarial nets, digits-run",
-    ]
-    assert [set(row.scores) for row in section] == [{"MNIST", "TFD"}] * 4 + [{"Digits 8x8"}]
-    assert [row.label for row in table.section(FULL.id)] == ["Adversarial nets, digits-run"]
+    section = table.section(None)
+    assert [row.label for row in section] == ["DBN", "Stacked CAE", "Deep GSN", "Adversarial nets"]
+    assert [set(row.scores) for row in section] == [{"MNIST", "TFD"}] * 4
+    assert table.rows[:4] == section
+    for protocol_id in (PUBLISHED.id, FULL.id):
+        (ours,) = table.section(protocol_id)
+        assert (ours.label, set(ours.scores)) == ("Adversarial nets, digits-run", {"Digits 8x8"})
     gan = section[3].scores
     assert (gan["MNIST"].mean, gan["MNIST"].se_examples, gan["MNIST"].se_folds) == (225, 2, None)
     assert (gan["TFD"].mean, gan["TFD"].se_examples, gan["TFD"].se_folds) == (2057, None, 26)
@@ -94,6 +91,7 @@ def test_seeds_that_collapsed_or_diverged_are_a_share_with_an_interval(tmp_path:
     assert row.counts is not None
     assert (row.counts.seeds, row.counts.completed, row.counts.bad, row.counts.bad_share) == (4, 3, 2, 0.5)
     # Clopper-Pearson for 2 of 4, from published tables.
+    assert row.counts.ended == 4
     interval = row.counts.bad_share_interval
     assert (interval.low, interval.high) == pytest.approx((0.0676, 0.9324), abs=5e-5)
 
@@ -103,6 +101,58 @@ def test_test_evaluations_are_counted_from_the_ledger(tmp_path: Path) -> None:
     assert table1([run]).test_evaluations == {"digits-run": 8}  # 4 models scored, under two protocols each
     shutil.rmtree(run / "test_evaluations")
     assert table1([run]).test_evaluations == {"digits-run": None}
+
+
+def test_a_copy_of_a_run_is_noted_and_its_test_evaluations_are_counted_once(tmp_path: Path) -> None:
+    run, other = _digits(tmp_path), _mnist(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    table = table1([run, other, copy])
+    assert table.test_evaluations == {"digits-run": 8, "mnist-run": 2, "copy": 8}
+    assert table.distinct_test_evaluations == 10
+    shared = [note for note in table.notes if "not independent" in note]
+    # A's 3 completed and 1 diverged seeds, B's 1 and 1; weights only of the completed
+    assert len(shared) == 1
+    assert shared[0].startswith("digits-run and copy share confirm trials (6 with the same configuration and seed, 4 ")
+    assert not any("not independent" in note for note in table1([run, other]).notes)
+
+
+def test_the_same_weights_under_another_seed_are_noted(tmp_path: Path) -> None:
+    one = _mnist(tmp_path, "one", weights_digest="same")
+    rows = [trial_row(MNIST, 1, score=3.0), *confirm_rows(MNIST, 6, 160.0, 155.5, weights_digest="same")]
+    other = write_run(tmp_path / "two", rows)
+    notes = table1([one, other]).notes
+    assert any("(0 with the same configuration and seed, 1 with the same weights)" in note for note in notes)
+
+
+def test_seeds_that_the_plan_asks_for_and_that_are_missing_are_told(tmp_path: Path) -> None:
+    run = _mnist(tmp_path)
+    assert [row.planned_seeds for row in table1([run]).section(FULL.id)] == [None]
+    write_plan(run, 3)
+    table = table1([run])
+    assert [row.planned_seeds for row in table.section(FULL.id)] == [3]
+    assert "mnist-run: 1 of 3 planned confirm seeds completed; the mean is over those" in table.notes
+    write_plan(run, 1)
+    assert not any("planned" in note for note in table1([run]).notes)
+
+
+def test_fewer_validation_images_than_the_protocol_asks_for_are_told(tmp_path: Path) -> None:
+    """`full` takes all there are, so it never has too few."""
+    expected = f"sigma was chosen on all {N_VALID} validation images there are, not on 1,000"
+    notes = table1([_digits(tmp_path)]).notes
+    assert [note for note in notes if "validation images" in note] == [f"digits-run: under {PUBLISHED.id}, {expected}"]
+    enough = table1([_mnist(tmp_path, valid_n=1_000)])
+    assert not any("validation images" in note for note in enough.notes)
+    assert enough.section(FULL.id)[0].scores["MNIST"].valid_n == 1_000
+
+
+def test_a_sigma_at_the_end_of_the_grid_is_told_for_each_protocol(tmp_path: Path) -> None:
+    run = _mnist(tmp_path, sigma_at_edge=True)
+    notes = [note for note in table1([run]).notes if "end point" in note]
+    assert len(notes) == 2
+    assert notes[0].startswith("mnist-run: sigma is an end point of the protocol's grid for 1 of 1 completed seeds")
+    assert notes[1].startswith(f"mnist-run: under {PUBLISHED.id}, sigma is an end point")
+    assert not any("end point" in note for note in table1([_digits(tmp_path)]).notes)
 
 
 def test_several_runs_share_the_columns_of_their_data(tmp_path: Path) -> None:
@@ -137,6 +187,13 @@ def test_a_run_without_confirm_rows_is_told_what_to_do(tmp_path: Path) -> None:
     assert "run to its end" in caught.value.hint
 
 
+def test_a_confirm_stage_that_was_interrupted_whole_is_not_in_the_table(tmp_path: Path) -> None:
+    cut = trial_row(A, 2, "confirm", status=schema.INTERRUPTED)
+    run = write_run(tmp_path / "cut", [trial_row(A, 1, score=3.0), cut])
+    with pytest.raises(ResultsError, match="no confirmed configuration: all its confirm trials were interrupted"):
+        table1([run])
+
+
 def test_confirm_rows_without_a_test_score_are_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "blind", [trial_row(A, 1, score=3.0), trial_row(A, 2, "confirm", 4.0)])
     with pytest.raises(ResultsError, match="blind has no test score"):
@@ -162,4 +219,9 @@ def test_the_plain_form_is_json_with_every_digit(tmp_path: Path) -> None:
     ours = plain["rows"][-1]
     assert ours["scores"]["Digits 8x8"]["mean"] == math.fsum(TESTS) / 3
     assert ours["counts"]["bad_share"] == 0.5
+    interval = table.section(FULL.id)[0].scores["Digits 8x8"].interval
+    assert interval is not None
+    assert ours["scores"]["Digits 8x8"]["mean_95"] == [interval.low, interval.high]
+    assert plain["rows"][0]["scores"]["MNIST"]["mean_95"] is None
+    assert plain["published_protocol"] == reference.PROTOCOL
     assert plain["caveat"] == reference.CAVEAT
