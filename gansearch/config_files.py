@@ -7,7 +7,7 @@ chosen, the score protocols, what each seed scored, and where, so that `gansearc
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from gansearch.protocols import Protocol
 from gansearch.yaml_files import bare_name, find_file, load_yaml, located
 
 MAX_SEED = 2**63 - 1
+RULES = ("momentum", "adam")
+"""Update rules, each with a section of its name that acts under it alone."""
 _KEYS = (
     "description",
     "config_id",
@@ -104,7 +106,7 @@ def parse_config_file(data: Mapping[str, Any], name: str) -> ConfigFile:
         raise ConfigError("a configuration file needs the key 'config'")
     return ConfigFile(
         name=name,
-        config=TrialConfig.from_dict(data["config"]),
+        config=_config(data["config"]),
         description=parsing.convert(str, data.get("description", ""), "description"),
         seed=read_seed(data.get("seed")),
         config_id=parsing.convert(str | None, data.get("config_id"), "config_id"),
@@ -114,6 +116,26 @@ def parse_config_file(data: Mapping[str, Any], name: str) -> ConfigFile:
         chosen=_notes(data, "chosen"),
         environment=_notes(data, "environment"),
     )
+
+
+def check_acts(names: Iterable[str], rules: Collection[str], where: str) -> None:
+    """Check that nothing is set in the section of an update rule that is never used.
+
+    Args:
+        names: what is set: names of sections, or dotted names of parameters.
+        rules: the update rules that are used.
+        where: what stands before a name in the message, such as `config.`.
+
+    Raises:
+        ConfigError: when one of them has no effect.
+    """
+    for name in names:
+        section = name.partition(".")[0]
+        if section in RULES and section not in rules:
+            raise ConfigError(
+                f"{where}{name} has no effect: update.rule is {' or '.join(sorted(rules))}",
+                hint=f"set update.rule: {section}, or remove it",
+            )
 
 
 def read_protocol(value: object, where: str) -> Protocol:
@@ -140,6 +162,13 @@ def read_seed(value: object) -> int | None:
     if seed is not None and not 0 <= seed <= MAX_SEED:
         raise ConfigError(f"seed must be in 0 to 2**63 - 1, got {seed}")
     return seed
+
+
+def _config(data: object) -> TrialConfig:
+    config = TrialConfig.from_dict(data)
+    if isinstance(data, Mapping):
+        check_acts(data, {config.update.rule}, "config.")
+    return config
 
 
 def _protocol(data: Mapping[str, Any], key: str) -> Protocol | None:

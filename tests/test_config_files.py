@@ -81,6 +81,16 @@ def test_the_published_recipe_is_the_default_configuration_at_full_length() -> N
         ({"config": {"algoritm": {}}}, "config has an unknown key 'algoritm'", "did you mean 'algorithm'?"),
         ({"config": {"algorithm": {"k": 0}}}, "algorithm.k must be 1 or more, got 0", None),
         ({"config": {"algorithm": {"k": 1.5}}}, "config.algorithm.k must be an integer, got 1.5", None),
+        (
+            {"config": {"adam": {"lr_g": 0.1}}},
+            "config.adam has no effect: update.rule is momentum",
+            "set update.rule: adam, or remove it",
+        ),
+        (
+            {"config": {"update": {"rule": "adam"}, "momentum": {"final": 0.9}}},
+            "config.momentum has no effect: update.rule is adam",
+            "set update.rule: momentum, or remove it",
+        ),
         ({"config": [1]}, "config must be a mapping of names to values, got [1]", None),
         ({"config": {}, "seed": -1}, "seed must be in 0 to 2**63 - 1, got -1", None),
         ({"config": {}, "seed": 2**63}, f"seed must be in 0 to 2**63 - 1, got {2**63}", None),

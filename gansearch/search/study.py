@@ -13,7 +13,7 @@ from typing import Any
 
 from gansearch import config, parsing
 from gansearch.config import TrialConfig
-from gansearch.config_files import load_config_file, read_protocol, read_seed
+from gansearch.config_files import RULES, check_acts, load_config_file, read_protocol, read_seed
 from gansearch.errors import ConfigError, nearest
 from gansearch.protocols import Protocol
 from gansearch.search.domains import plain
@@ -32,6 +32,7 @@ from gansearch.seeds import digest
 from gansearch.yaml_files import bare_name, find_file, load_yaml, located
 
 _EPOCHS = "algorithm.epochs"
+_RULE = "update.rule"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,7 @@ class Study:
         )
         asha = {"asha": ("grace_epochs", "reduction_factor")}
         scheduler = parsing.build(Scheduler, _named(data, "scheduler", asha), "scheduler")
-        space = Space.parse(data["space"], _base(data, folder))
+        space = _space(data, folder)
         _check_epochs(data, space)
         protocols = _protocols(data)
         return cls(
@@ -166,9 +167,11 @@ class Study:
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved plan as plain values: `parse` reads it back as the same study."""
         base: dict[str, dict[str, object]] = {}
-        for name, _ in config.parameters():  # all sections, for the space may reach those that do not act in the base
+        idle = set(RULES) - _rules(self.space)  # what the space reaches is kept, whether it acts in the base or not
+        for name, _ in config.parameters():
             section, key = name.split(".")
-            base.setdefault(section, {})[key] = plain(self.base.get(name))
+            if section not in idle:
+                base.setdefault(section, {})[key] = plain(self.base.get(name))
         return {
             "description": self.description,
             "base": base,
@@ -204,6 +207,27 @@ def load_study(path_or_name: str | Path) -> Study:
     data = load_yaml(path)
     with located(str(path)):
         return Study.parse(data, bare_name(path), path.parent)
+
+
+def _space(data: Mapping[str, Any], folder: Path | None) -> Space:
+    """Return the space; a section that acts in none of its configurations has its default values."""
+    base = _base(data, folder)
+    space = Space.parse(data["space"], base)
+    rules = _rules(space)
+    if isinstance(data["base"], Mapping):  # its own rule may be replaced, as that of a file is
+        own = TrialConfig.from_dict(data["base"], "base").update.rule
+        check_acts(data["base"], rules | {own}, "base.")
+    check_acts(data.get("override") or {}, rules, "override: ")
+    check_acts(dict(space.fixed), rules, "space: ")
+    default = TrialConfig()
+    idle = {section: getattr(default, section) for section in RULES if section not in rules}
+    return dataclasses.replace(space, base=dataclasses.replace(space.base, **idle))
+
+
+def _rules(space: Space) -> set[str]:
+    """Return the update rules of a space's configurations."""
+    domain = next((p.domain for p in space.parameters if p.name == _RULE), None)
+    return {str(rule) for rule in domain.grid()} if domain else {space.base.update.rule}
 
 
 def _base(data: Mapping[str, Any], folder: Path | None) -> TrialConfig:
