@@ -19,10 +19,11 @@ import torch
 from gansearch.core.datasets import Dataset, DatasetInfo, as_tensor, describe, load
 from gansearch.core.shapes import Tensor, UInt8
 from gansearch.errors import DataError
+from gansearch.placement import Placement
 from gansearch.protocols import Protocol
 from gansearch.scoring import score_test, score_valid
 from gansearch.search.study import Study
-from gansearch.training import Placement, make_learner
+from gansearch.training import make_learner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,12 +124,8 @@ def _concurrent(study: Study) -> int:
     """Return how many trials run at a time on this machine."""
     affinity = getattr(os, "sched_getaffinity", None)
     cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
-    fit = cpus // study.resources.cpu
-    gpu = study.resources.gpu
-    if gpu:
-        gpus = torch.cuda.device_count()
-        fit = min(fit, gpus * (1 // gpu) if gpu <= 1 else gpus // gpu)
-    return max(min(int(fit), study.max_concurrent or study.num_trials * study.repeats), 1)
+    fit = study.resources.fit(cpus, torch.cuda.device_count() if study.resources.gpu else 0)
+    return max(min(fit, study.max_concurrent or study.num_trials * study.repeats), 1)
 
 
 def measure(study: Study, data_dir: Path | None = None) -> Speed:

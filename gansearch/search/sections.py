@@ -12,6 +12,8 @@ from gansearch.protocols import PROTOCOLS, Protocol
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
 _SECONDS = (86_400, 3_600, 60, 1)
+_ROUNDING = 1e-9
+"""Shares that fall short of a whole trial by no more than this count as one: 1 // 0.2 is 4, for 0.2 is not a fifth."""
 
 
 def require(ok: bool, where: str, rule: str, value: object) -> None:
@@ -87,7 +89,20 @@ class Resources:
     def __post_init__(self) -> None:
         require(0 < self.cpu < math.inf, "resources.cpu", "above 0", self.cpu)
         require(0 <= self.gpu < math.inf, "resources.gpu", "0 or more", self.gpu)
-        require(self.gpu <= 1 or self.gpu.is_integer(), "resources.gpu", "whole when above 1", self.gpu)
+        require(self.gpu <= 1 or float(self.gpu).is_integer(), "resources.gpu", "whole when above 1", self.gpu)
+
+    def fit(self, cpus: float, gpus: float) -> int:
+        """Return how many trials fit on a machine with so many CPUs and GPUs; a trial's share lies on one GPU."""
+        fit = _shares(cpus, self.cpu)
+        if 0 < self.gpu <= 1:
+            fit = min(fit, int(gpus) * _shares(1, self.gpu))
+        elif self.gpu:
+            fit = min(fit, _shares(gpus, self.gpu))
+        return fit
+
+
+def _shares(amount: float, share: float) -> int:
+    return math.floor(amount / share + _ROUNDING)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +138,11 @@ class Confirm:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When a sweep ends before all trials are done.
+    """When a search ends before all its trials are done. The confirm stage runs after it, and is not bounded.
 
     Attributes:
-        time_limit: seconds of wall-clock time, above 0; None for no limit.
-        gpu_hours: GPU hours of all trials together, above 0; None for no limit.
+        time_limit: seconds of wall-clock time of the search, above 0; None for no limit.
+        gpu_hours: GPU hours of the search's trials together, above 0; None for no limit.
         stop_if_first_fail: end when this many trials have run and all failed, 1 or more; None for never.
         max_failures: times that a trial is restarted after its worker was lost, 0 or more.
     """

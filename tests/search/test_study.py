@@ -71,7 +71,7 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     asha = {"name": "asha", "grace_epochs": draw(st.integers(1, 6)), "reduction_factor": draw(st.floats(1.5, 9))}
     options: dict[str, Any] = {
         "description": draw(st.text(max_size=9)),
-        "override": {"momentum.ramp_unit": draw(st.sampled_from(["auto", "fraction"])), "adam.beta2": 0.9},
+        "override": {"momentum.ramp_unit": draw(st.sampled_from(["auto", "fraction"])), "momentum.initial": 0.4},
         "searcher": draw(st.sampled_from(["random", "tpe", tpe])),
         "scheduler": draw(st.sampled_from(["none", "asha", asha])),
         "epochs": epochs,
@@ -118,6 +118,69 @@ def test_sections_that_do_not_act_in_the_base_survive() -> None:
     study = Study.parse(changed(SMALL, base={"adam": {"beta2": 0.77, "lr_g": 3e-3}}, space=space), "s")
     again = Study.parse(study.to_dict(), "s")
     assert again.space.config({"update.rule": "adam"}).adam.beta2 == 0.77
+
+
+ADAM_SPACE = {"adam.lr_g": {"loguniform": [1e-5, 1e-2]}}
+SEARCHED = {"update.rule": {"choice": ["momentum", "adam"]}, "algorithm.k": {"int": [1, 4]}}
+
+
+def test_the_section_of_a_rule_that_is_never_used_is_not_written() -> None:
+    for changes, sections in (
+        ({}, {"momentum"}),
+        ({"base": {"update": {"rule": "adam"}}, "space": ADAM_SPACE}, {"adam"}),
+        ({"base": {"momentum": {"lr_g": 0.3}}, "override": {"update.rule": "adam"}, "space": ADAM_SPACE}, {"adam"}),
+        ({"space": {**ADAM_SPACE, "update.rule": {"fixed": "adam"}, "adam.beta2": {"fixed": 0.9}}}, {"adam"}),
+        ({"space": SEARCHED}, {"adam", "momentum"}),
+    ):
+        study = Study.parse(changed(SMALL, **changes), "s")
+        plan = study.to_dict()
+        assert set(plan["base"]) & {"adam", "momentum"} == sections
+        assert Study.parse(plan, "s") == study
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base": {"adam": {"lr_g": 0.1}}}, "base.adam has no effect: update.rule is momentum"),
+        ({"override": {"adam.beta2": 0.9}}, "override: adam.beta2 has no effect: update.rule is momentum"),
+        (
+            {"space": {"algorithm.k": {"int": [1, 4]}, "adam.beta2": {"fixed": 0.9}}},
+            "space: adam.beta2 has no effect: update.rule is momentum",
+        ),
+        (
+            {"base": {"update": {"rule": "adam"}, "momentum": {"final": 0.9}}, "space": ADAM_SPACE},
+            "base.momentum has no effect: update.rule is adam",
+        ),
+        (
+            {"override": {"update.rule": "adam", "momentum.final": 0.9}, "space": ADAM_SPACE},
+            "override: momentum.final has no effect: update.rule is adam",
+        ),
+    ],
+)
+def test_what_has_no_effect_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Study.parse(changed(SMALL, **changes), "s")
+    section = "momentum" if "momentum" in message.partition(" has")[0] else "adam"
+    assert (caught.value.message, caught.value.hint) == (message, f"set update.rule: {section}, or remove it")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpu", "cpus", "gpus", "trials"),
+    [
+        (0.2, 0, 1, 0, 5),
+        (0.1, 0, 3, 0, 30),
+        (0.3, 0, 2, 0, 6),
+        (1, 0.2, 64, 2, 10),
+        (1, 0.1, 64, 3, 30),
+        (1, 0.3, 64, 2, 6),
+        (1, 2, 64, 5, 2),
+        (2, 0.1, 7, 3, 3),
+        (1, 1, 8, 0, 0),
+        (4, 0, 3, 0, 0),
+    ],
+)
+def test_shares_of_a_machine(cpu: float, gpu: float, cpus: float, gpus: float, trials: int) -> None:
+    assert Resources(cpu=cpu, gpu=gpu).fit(cpus, gpus) == trials
 
 
 def test_options_are_validated_against_the_rest() -> None:
