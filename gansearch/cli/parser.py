@@ -110,15 +110,14 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"write {what} there instead of to stdout")
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where data sets are."""
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="where data sets are looked for (default: $GANSEARCH_DATA, else ~/.cache/gansearch)",
-    )
-    parser.add_argument("--no-download", action="store_true", help="fail where a data set is not there yet")
+def add_data(parser: argparse.ArgumentParser, *, used: bool = True) -> None:
+    """Add the options that say where data sets are; where they are not `used`, for every command to take the same."""
+    where = "where data sets are looked for (default: $GANSEARCH_DATA, else ~/.cache/gansearch)"
+    download = "fail where a data set is not there yet"
+    if not used:
+        where = download = "taken as by the other commands; this one reads tables only"
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help=where)
+    parser.add_argument("--no-download", action="store_true", help=download)
 
 
 def add_skip_damaged(parser: argparse.ArgumentParser) -> None:

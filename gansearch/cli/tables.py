@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from gansearch.cli.output import deliver, say, to_json
-from gansearch.cli.parser import Command, add_json, add_output, add_skip_damaged
+from gansearch.cli.parser import Command, add_data, add_json, add_output, add_skip_damaged
 
 
 def _add_best(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +14,7 @@ def _add_best(parser: argparse.ArgumentParser) -> None:
     add_output(parser, "the file")
     add_json(parser)
     add_skip_damaged(parser)
+    add_data(parser, used=False)
 
 
 def run_best(arguments: argparse.Namespace) -> int:
@@ -38,6 +39,7 @@ def _add_table1(parser: argparse.ArgumentParser) -> None:
     add_output(parser, "the table")
     add_json(parser)
     add_skip_damaged(parser)
+    add_data(parser, used=False)
 
 
 def run_table1(arguments: argparse.Namespace) -> int:

@@ -60,6 +60,15 @@ def test_what_a_machine_reads_can_be_json(name: str, capsys: pytest.CaptureFixtu
     assert "--json" in _help(capsys, name)
 
 
+@pytest.mark.parametrize("name", ["sweep", "best", "table1", "train", "reproduce"])
+def test_where_the_data_are_can_be_said_to_every_command_about_runs(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = parse(make_parser(COMMANDS), [name, "x", "--data-dir", "there", "--no-download"])
+    assert (found.data_dir, found.no_download) == (Path("there"), True)
+    assert ("this one reads tables only" in " ".join(_help(capsys, name).split())) == (name in ("best", "table1"))
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])

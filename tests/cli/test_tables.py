@@ -74,6 +74,13 @@ def test_a_damaged_part_is_refused_and_may_be_skipped(place: Place, gansearch: G
     assert (code, err) == (0, "note: damaged part files left out: 1\n")
 
 
+@pytest.mark.parametrize("command", ["best", "table1"])
+def test_tables_are_read_wherever_the_data_are(command: str, place: Place, gansearch: Gansearch) -> None:
+    plain = gansearch(command, place.run)
+    assert plain[0] == 0
+    assert gansearch(command, place.run, "--data-dir", "nowhere", "--no-download") == plain
+
+
 @pytest.mark.parametrize("command", ["best", "table1", "status", "stop", "sample", "export"])
 def test_a_run_that_is_not_there(command: str, gansearch: Gansearch, tmp_path: Path) -> None:
     code, out, err = gansearch(command, tmp_path / "nowhere")
