@@ -50,7 +50,7 @@ class KeptModel:
         return f"configuration {key.config_id}, {key.stage} seed {key.seed}, epoch {self.scored_epoch}"
 
 
-def find_weights(run: Path, config_id: str | None = None) -> Path:
+def find_weights(run: Path, config_id: str | None = None, *, skip_damaged: bool = False) -> Path:
     """Return the weights that stand for a run: of the leader's first confirm seed, never of the best-looking one.
 
     Where validation cannot choose a leader, as in a directory of trained configurations, there must be only
@@ -59,11 +59,12 @@ def find_weights(run: Path, config_id: str | None = None) -> Path:
     Args:
         run: the run directory.
         config_id: another configuration than the leader.
+        skip_damaged: choose among the other rows where a part is damaged, instead of refusing.
 
     Raises:
         ResultsError: when no such weights are kept, or it is not clear which are meant.
     """
-    trials = results.read(run, schema.TRIALS.name)
+    trials = results.read(run, schema.TRIALS.name, skip_damaged=skip_damaged)
     rows = records(trials[trials["status"] == schema.COMPLETE], schema.TRIALS)
     kept = {_key(row): row for row in rows if row["stage"] in _STAGES and RunPaths(run).weights(_key(row)).is_file()}
     meant = config_id or _leader(trials, kept)
@@ -121,7 +122,8 @@ def draw(model: KeptModel, n: int, seed: int | None = None) -> Float[Tensor, "n 
         model: what to sample.
         n: how many.
         seed: decides the noise; by default the trial's own, which gives the images of the sheet in its
-            `samples` table.
+            `samples` table where they are drawn on the kind of device that the trial ran on: samples are drawn
+            on the CPU, whose arithmetic rounds otherwise than a GPU's.
     """
     config, info = model.spec.config, describe(model.spec.config.dataset.name)
     # A learner wants images to train on; what it samples depends on the given weights alone.

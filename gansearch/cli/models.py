@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansearch.cli.output import emit, emit_json, say, to_json
-from gansearch.cli.parser import Command, add_json, integer
+from gansearch.cli.parser import Command, add_json, add_skip_damaged, integer
 from gansearch.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("samples.png"), metavar="FILE", help="default: samples.png"
     )
+    add_skip_damaged(parser)
 
 
 def run_sample(arguments: argparse.Namespace) -> int:
@@ -38,7 +39,8 @@ def run_sample(arguments: argparse.Namespace) -> int:
     from gansearch.kept_models import draw, find_weights, load_model
 
     source = arguments.source
-    model = load_model(source if source.is_file() else find_weights(source, arguments.config_id))
+    skip = arguments.skip_damaged
+    model = load_model(source if source.is_file() else find_weights(source, arguments.config_id, skip_damaged=skip))
     shape = describe(model.spec.config.dataset.name).shape
     zoom = arguments.zoom or max(1, round(_PICTURE_HEIGHT / max(shape[1:])))
     images = draw(model, arguments.num, arguments.seed)
@@ -56,6 +58,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config-id", metavar="ID", help="another configuration than the leader")
     add_json(parser)
+    add_skip_damaged(parser)
 
 
 def run_export(arguments: argparse.Namespace) -> int:
@@ -65,14 +68,15 @@ def run_export(arguments: argparse.Namespace) -> int:
     from gansearch.yaml_files import dump_yaml
 
     run: Path = arguments.run_directory
-    model = load_model(find_weights(run, arguments.config_id))
+    skip = arguments.skip_damaged
+    model = load_model(find_weights(run, arguments.config_id, skip_damaged=skip))
     out: Path = arguments.output or Path(f"{run.resolve().name}-export")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ResultsError(f"{out} exists already", hint="give another directory with -o")
     content = model.path.read_bytes()
-    provenance = _provenance(run, model, hashlib.sha256(content).hexdigest())
+    provenance = _provenance(run, model, hashlib.sha256(content).hexdigest(), skip)
     results.write_bytes(out / "weights.safetensors", content)
-    results.write_text(out / "config.yaml", dump_yaml(_config_file(run, model)))
+    results.write_text(out / "config.yaml", dump_yaml(_config_file(run, model, skip)))
     results.write_text(out / "provenance.json", to_json(provenance) + "\n")
     results.write_text(out / "README.md", _README.format(name=out.name, model=model.describe(), run=run.resolve().name))
     say(f"exported {model.describe()}")
@@ -83,13 +87,13 @@ def run_export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _config_file(run: Path, model: KeptModel) -> dict[str, Any]:
+def _config_file(run: Path, model: KeptModel, skip_damaged: bool) -> dict[str, Any]:
     """Return a configuration file: with what its seeds scored where it is the run's leader."""
     from analysis.best import best_document
 
     spec = model.spec
     try:
-        document = best_document(run)
+        document = best_document(run, skip_damaged=skip_damaged)
     except ResultsError:  # trials of `gansearch train` alone: there is nothing to choose from
         document = {}
     if document.get("config_id") == spec.config.config_id:
@@ -104,11 +108,18 @@ def _config_file(run: Path, model: KeptModel) -> dict[str, Any]:
     }
 
 
-def _provenance(run: Path, model: KeptModel, sha256: str) -> dict[str, Any]:
+def _provenance(run: Path, model: KeptModel, sha256: str, skip_damaged: bool) -> dict[str, Any]:
     """Return where a model is from and what it scored: its trial's rows without the configuration's columns."""
     from gansearch.recorder import Recorder
+    from gansearch.results import DamagedPartError
 
-    rows = Recorder(run).rows(model.spec.key, [p.id for p in model.spec.protocols])
+    rows = []
+    for protocol in model.spec.protocols:
+        try:
+            rows += Recorder(run).rows(model.spec.key, [protocol.id])
+        except DamagedPartError:
+            if not skip_damaged:
+                raise
     return {
         "run": str(run.resolve()),
         "weights": {

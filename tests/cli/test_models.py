@@ -18,7 +18,7 @@ from gansearch.config_files import load_config_file
 from gansearch.kept_models import find_weights, load_model
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.training import weights_digest
-from tests.cli.conftest import CONFIG, FULL, OTHER, SEEDS, Gansearch, Place
+from tests.cli.conftest import CONFIG, FULL, OTHER, PUBLISHED, SEEDS, Gansearch, Place
 
 LEADER = TrialKey(CONFIG.config_id, SEEDS[0], "confirm")
 
@@ -111,6 +111,19 @@ def test_export_holds_all_that_is_needed(place: Place, gansearch: Gansearch) -> 
     assert load_config_file(folder / "config.yaml").config == CONFIG
     assert gansearch("sample", weights, "-o", "a.png")[0] == 0
     assert gansearch("reproduce", folder / "config.yaml")[0] == 0
+
+
+def test_damaged_rows_may_be_skipped(place: Place, gansearch: Gansearch) -> None:
+    shutil.copytree(place.run, "run")
+    part = next(Path("run/trials").glob(f"{CONFIG.config_id}-{SEEDS[0]}-confirm-0-{FULL.id}.parquet"))
+    part.write_bytes(part.read_bytes()[:100])
+    for command in ("sample", "export"):
+        code, out, err = gansearch(command, "run")
+        assert (code, out, "--skip-damaged" in err) == (2, "", True)
+    code, _, err = gansearch("sample", "run", "--skip-damaged")
+    assert (code, f"confirm seed {SEEDS[0]}" in err) == (0, True)  # the other protocol's row still says that it ended
+    code, out, _ = gansearch("export", "run", "--skip-damaged", "--json")
+    assert (code, [row["protocol_id"] for row in json.loads(out)["rows"]]) == (0, [PUBLISHED.id])
 
 
 def test_export_overwrites_nothing(place: Place, gansearch: Gansearch) -> None:
