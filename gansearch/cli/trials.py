@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from gansearch.cli.parser import Command, add_data, add_json, data_options, inte
 
 if TYPE_CHECKING:
     from gansearch.config_files import ConfigFile
-    from gansearch.reproduce import Reproduction
+    from gansearch.reproduce import Plan, Reproduction
     from gansearch.spec import TrialSpec
     from gansearch.trial import Report
 
@@ -39,8 +40,9 @@ def run_train(arguments: argparse.Namespace) -> int:
     """Train and score one configuration."""
     from gansearch.config_files import load_config_file
     from gansearch.core.datasets import check_fits, load
+    from gansearch.placement import Placement
     from gansearch.recorder import Recorder
-    from gansearch.training import Placement
+    from gansearch.schema import FAILED
     from gansearch.trial import Trial, run
 
     spec = train_spec(load_config_file(arguments.config), arguments)
@@ -49,8 +51,11 @@ def run_train(arguments: argparse.Namespace) -> int:
     check_fits(data, spec.config.algorithm.batch_size)
     recorder, placement = Recorder(out), Placement(device=_device(arguments.device), threads=arguments.threads)
     placement.claim()  # a GPU that is not there is the user's mistake, not the trial's outcome
-    if Trial(spec, data, recorder, placement).outcome() is not None:
+    outcome = Trial(spec, data, recorder, placement).outcome()
+    if outcome is not None:
         say(f"{out} holds this trial already: nothing to train")
+        if outcome["status"] == FAILED:
+            say("hint: it failed there, and its row is shown; give another directory with --out to try it again")
         rows = recorder.rows(spec.key, [p.id for p in spec.protocols])
     else:
         say(f"training {spec.config.config_id} with seed {spec.seed} on {placement.device} into {out}")
@@ -125,7 +130,11 @@ def _add_reproduce(parser: argparse.ArgumentParser) -> None:
         "--seed", type=integer(0), metavar="S", help="one of the file's seeds (default: its first completed one)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="the run directory (default: runs/reproduce-<config_id>-<seed>)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="the run directory (default: a new one, runs/reproduce-<config_id>-<seed>-<n>); a trial that ended "
+        "there is judged by its row, one that was interrupted goes on",
     )
     add_data(parser)
     add_json(parser)
@@ -137,17 +146,55 @@ def run_reproduce(arguments: argparse.Namespace) -> int:
     from gansearch.reproduce import plan_reproduction, reproduce
 
     plan = plan_reproduction(load_config_file(arguments.config), arguments.seed)
-    out: Path = arguments.out or Path("runs") / f"reproduce-{plan.spec.config.config_id}-{plan.spec.seed}"
-    say(f"training {plan.spec.config.config_id} with seed {plan.spec.seed} into {out}")
+    out: Path = arguments.out or _new_directory(plan)
+    ended = arguments.out is not None and _ended(plan, out)
     for difference in plan.differences:
         say(f"note: another environment: {difference}")
+    if plan.differences and not ended and len(plan.scores) < 2:
+        return _no_verdict(plan, arguments.json)
+    what = f"{plan.spec.config.config_id} with seed {plan.spec.seed}"
+    if ended:
+        say(f"{out} holds {what} already: nothing is trained, the row that is stored there is judged")
+    else:
+        say(f"training {what} on {plan.placement.device} into {out}")
     tell = teller(plan.spec.config.algorithm.epochs)
-    found = reproduce(plan, out, on_report=tell, **data_options(arguments))
+    found = reproduce(plan, out, on_report=(lambda _: None) if ended else tell, **data_options(arguments))
+    if not ended:
+        say(f"its row is in {out}")
     if arguments.json:
         emit_json(found.to_dict())
     else:
         emit(verdict(found))
     return 0 if found.holds else 1
+
+
+def _new_directory(plan: Plan) -> Path:
+    """Return the first of a reproduction's default directories that is not there yet."""
+    stem = f"reproduce-{plan.spec.config.config_id}-{plan.spec.seed}"
+    return next(path for n in itertools.count(1) if not (path := Path("runs") / f"{stem}-{n}").exists())
+
+
+def _ended(plan: Plan, out: Path) -> bool:
+    """Return whether a run directory holds the plan's trial, and it ended."""
+    from gansearch.recorder import Recorder
+    from gansearch.schema import INTERRUPTED
+
+    rows = Recorder(out).rows(plan.spec.key, [p.id for p in plan.spec.protocols])
+    return bool(rows) and all(row["status"] != INTERRUPTED for row in rows)
+
+
+def _no_verdict(plan: Plan, as_json: bool) -> int:
+    """Say, before anything is trained, that its outcome could not be judged."""
+    reason = (
+        "the file has one completed seed, and a prediction interval takes two or more; "
+        "in another environment nothing else could be compared, so nothing was trained"
+    )
+    if as_json:
+        emit_json({"kind": None, "holds": False, "reason": reason, "differences": plan.differences})
+    else:
+        emit(f"verdict: none\n{reason}")
+    say("hint: reproduce it in the file's environment, or confirm the configuration with two or more seeds")
+    return 1
 
 
 def verdict(found: Reproduction) -> str:

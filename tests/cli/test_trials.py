@@ -15,6 +15,7 @@ import pytest
 from analysis.best import best_document
 from gansearch import results
 from gansearch.cli.trials import row_summary
+from gansearch.schema import TRIALS
 from gansearch.trial import Trial
 from gansearch.yaml_files import dump_yaml
 from tests.cli.conftest import CONFIG, FULL, PUBLISHED, SEEDS, Gansearch, Place
@@ -89,6 +90,16 @@ def test_train_shows_a_trial_that_is_there_already(best: Path, gansearch: Gansea
     )
 
 
+def test_a_stored_failure_is_told_with_a_way_out(best: Path, gansearch: Gansearch) -> None:
+    gansearch("train", best, "--out", "here")
+    (part,) = Path("here/trials").iterdir()
+    (row,) = results.read_part(part, TRIALS)
+    results.write_part(part, TRIALS, [row | {"status": "FAILED", "error": "no memory"}])
+    code, out, err = gansearch("train", best, "--out", "here")
+    assert (code, "no memory" in out) == (1, True)
+    assert err.splitlines()[1].startswith("hint: it failed there")
+
+
 def test_train_takes_a_shipped_protocol_by_name(best: Path, gansearch: Gansearch) -> None:
     code, out, _ = gansearch("train", best, "--epochs", "2", "--protocol", "report")
     assert code == 0
@@ -158,14 +169,28 @@ def test_reproduce_is_identical_in_the_same_environment(best: Path, gansearch: G
     code, out, err = gansearch("reproduce", best)
     assert code == 0, out
     lines = out.splitlines()
+    run = f"runs/reproduce-{CONFIG.config_id}-{SEEDS[0]}-1"
     assert lines[0] == "verdict: identical"
     assert lines[1] == "the validation score and the weights are equal bit for bit"
-    assert f"with seed {SEEDS[0]} into runs/reproduce-{CONFIG.config_id}-{SEEDS[0]}" in err
-    (row,) = results.read(f"runs/reproduce-{CONFIG.config_id}-{SEEDS[0]}", "trials").to_dict("records")
+    assert f"with seed {SEEDS[0]} on cpu into {run}\n" in err
+    assert err.endswith(f"its row is in {run}\n")
+    (row,) = results.read(run, "trials").to_dict("records")
     assert row["stage"] == "reproduce"
     assert row["protocol_id"] == FULL.id
     assert math.isnan(row["test_ll_mean"])
-    assert not Path(f"runs/reproduce-{CONFIG.config_id}-{SEEDS[0]}/test_evaluations").exists()
+    assert not Path(run, "test_evaluations").exists()
+    assert gansearch("reproduce", best)[0] == 0  # once more, not the row of before
+    again = results.read(f"{run[:-1]}2", "trials")
+    assert again["weights_digest"].item() == row["weights_digest"]
+    assert again["run_started"].item() > row["run_started"]
+
+
+def test_reproduce_judges_a_row_that_is_there_and_says_so(best: Path, gansearch: Gansearch) -> None:
+    _, first, _ = gansearch("reproduce", best, "--out", "here")
+    code, again, err = gansearch("reproduce", best, "--out", "here")
+    assert (code, again) == (0, first)
+    held = f"here holds {CONFIG.config_id} with seed {SEEDS[0]} already"
+    assert err == f"{held}: nothing is trained, the row that is stored there is judged\n"
 
 
 def test_reproduce_takes_any_completed_seed_of_the_file(best: Path, gansearch: Gansearch) -> None:
@@ -220,9 +245,14 @@ def test_elsewhere_one_seed_gives_no_verdict(best: Path, gansearch: Gansearch) -
         _elsewhere(document)
         document["seeds"] = document["seeds"][:1]
 
-    code, out, _ = gansearch("reproduce", _edited(best, single))
-    assert code == 1
+    path = _edited(best, single)
+    code, out, err = gansearch("reproduce", path)
+    assert (code, out.splitlines()[0]) == (1, "verdict: none")
     assert "a prediction interval takes two or more" in out
+    assert "training" not in err
+    code, out, _ = gansearch("reproduce", path, "--json")
+    assert (code, json.loads(out)["holds"]) == (1, False)
+    assert not Path("runs").exists()
 
 
 def test_a_patch_release_of_python_and_the_environment_of_one_seed(best: Path, gansearch: Gansearch) -> None:
