@@ -20,13 +20,18 @@ _FIRST = 5
 
 def show_plan(study: Study, arguments: argparse.Namespace) -> int:
     """Check what a sweep would check before it starts, and show its plan."""
+    import torch
+
     from gansearch.search.estimate import estimate
     from gansearch.search.sweep import check_run_directory, check_study_fits
 
     if arguments.out is not None:
         check_run_directory(arguments.out)
     check_study_fits(study)
-    say("measuring the base configuration on this machine")
+    if study.resources.gpu and not torch.cuda.is_available():
+        say("note: trials take a GPU, and PyTorch sees none on this machine")
+    else:
+        say("measuring the base configuration on this machine")
     cost = estimate(study, data_dir=arguments.data_dir)
     data = _data(study, arguments.data_dir)
     first = first_configurations(study)
@@ -41,21 +46,25 @@ def show_plan(study: Study, arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        parts = (plan_lines(study), _data_lines(data), _first_lines(study, first), estimate_lines(study, cost))
+        parts = (plan_lines(study), _data_lines(data), first_lines(study, first), estimate_lines(study, cost))
         emit("\n\n".join("\n".join(part) for part in parts))
     return 0
 
 
 def first_configurations(study: Study) -> list[dict[str, object]]:
     """Return the searched values of the first trials, as far as they are known before any has ended."""
-    space = study.space
-    if study.searcher.name == "grid":
-        points = space.grid()[:_FIRST]
-    elif study.searcher.name == "random":
-        points = [space.base_point(), *(space.sample(i, study.seed) for i in range(1, min(_FIRST, study.num_trials)))]
-    else:
-        points = [space.base_point()]
-    return [{"config_id": space.config(point).config_id, **point} for point in points]
+    from gansearch.search.searchers import make_strategy
+
+    strategy = make_strategy(study)
+    points = (strategy.suggest(str(index)) for index in range(min(_FIRST, _known(study))))
+    return [{"config_id": study.space.config(point).config_id, **point} for point in points if point is not None]
+
+
+def _known(study: Study) -> int:
+    """Return how many configurations follow from the seed: all but those that TPE's model suggests."""
+    if study.searcher.name == "tpe":
+        return min(study.searcher.startup_trials, study.num_trials)
+    return study.num_trials
 
 
 def plan_lines(study: Study) -> list[str]:
@@ -71,13 +80,22 @@ def plan_lines(study: Study) -> list[str]:
         ("at a time", str(study.max_concurrent or "as many as fit")),
         ("report by", study.protocols.report.describe()),
         ("score by", study.protocols.final.describe()),
-        ("confirm", f"{study.confirm.seeds} seed{_s(study.confirm.seeds)}, scored by:"),
-        *(("", p.describe()) for p in study.confirm.protocols),
+        *_confirm(study),
         ("limits", ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(limits).items() if v is not None)),
         ("seed", str(study.seed)),
     ]
     space = [("space", study.space.describe()[0]), *(("", line) for line in study.space.describe()[1:])]
     return [f"{name:10}  {value}".rstrip() for name, value in itertools.chain(facts[:1], space, facts[1:])]
+
+
+def _confirm(study: Study) -> list[tuple[str, str]]:
+    seeds = study.confirm.seeds
+    if not seeds:
+        return [("confirm", "none: the chosen configuration is not trained again, and the test set is not read")]
+    return [
+        ("confirm", f"{seeds} seed{_s(seeds)}, scored by:"),
+        *(("", p.describe()) for p in study.confirm.protocols),
+    ]
 
 
 def _options(values: dict[str, Any]) -> str:
@@ -112,14 +130,17 @@ def _data_lines(data: dict[str, Any]) -> list[str]:
     return [f"{'data':10}  {data['name']}: {data['description']}", f"{'':10}  {sizes}; {where}"]
 
 
-def _first_lines(study: Study, first: list[dict[str, object]]) -> list[str]:
+def first_lines(study: Study, first: list[dict[str, object]]) -> list[str]:
+    """Return the first configurations and what comes after them, in words."""
     lines = ["first configurations"]
     for point in first:
         values = ", ".join(f"{k}={_short(v)}" for k, v in point.items() if k != "config_id")
         lines.append(f"  {point['config_id']}  {values}")
-    if study.searcher.name == "tpe":
-        lines.append(f"  then {study.searcher.startup_trials - 1} random draws of Optuna's, then TPE's suggestions")
-    return lines
+    more, suggested = _known(study) - len(first), study.num_trials - _known(study)
+    kind = "point{} of the grid" if study.searcher.name == "grid" else "random draw{}"
+    rest = [f"{more} {kind.format(_s(more))}"] if more > 0 else []
+    rest += [f"{suggested} suggestion{_s(suggested)} of TPE's model"] if suggested else []
+    return [*lines, f"  then {', then '.join(rest)}"] if rest else lines
 
 
 def _short(value: object) -> str:
@@ -129,7 +150,10 @@ def _short(value: object) -> str:
 def estimate_lines(study: Study, cost: Estimate | None) -> list[str]:
     """Return the cost in words."""
     if cost is None:
-        return ["cost: trials take a GPU, and PyTorch sees none here, so nothing could be measured"]
+        return [
+            "cost: trials take a GPU, and PyTorch sees none here, so nothing could be measured",
+            "  a sweep on this machine alone would be refused; --address connects to a cluster that has GPUs",
+        ]
     speed = cost.speed
     alone = (
         f"{_seconds(speed.epoch)} an epoch, {_seconds(speed.report)} a report, {_seconds(speed.score)} a final score"
@@ -143,7 +167,7 @@ def estimate_lines(study: Study, cost: Estimate | None) -> list[str]:
         "cost: an estimate from the base configuration, measured for a moment on this machine",
         f"  measured  {alone} ({speed.device}, {speed.data} data)",
         f"  search    {search}",
-        f"  confirm   {_hours(cost.confirm)} of trial time",
+        f"  confirm   {_hours(cost.confirm)} of trial time" if study.confirm.seeds else "  confirm   none",
         f"  in all    {wall} on this machine, {cost.concurrent} trial{_s(cost.concurrent)} at a time",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -79,10 +80,22 @@ def _tell(result: SweepResult, run: Path) -> None:
     """Say what can be done next with what there is."""
     if not result.complete:
         say(f"the sweep ended early: {result.reason}; finished trials are kept in {run}")
-    if result.ended.get("COMPLETE"):
-        say(f"next: gansearch best {run}")
-    if result.complete:
-        say(f"      gansearch table1 {run}")
+    commands = [f"gansearch {name} {run}" for name in _that_work(run)]
+    for lead, command in zip(("next:", "     "), commands, strict=False):
+        say(f"{lead} {command}")
+
+
+def _that_work(run: Path) -> list[str]:
+    """Return which of `best` and `table1` have something to show of a run."""
+    from analysis.best import best
+    from analysis.table1 import table1
+
+    work = []
+    for name, read in (("best", lambda: best(run)), ("table1", lambda: table1([run]))):
+        with contextlib.suppress(UserError):
+            read()
+            work.append(name)
+    return work
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +119,8 @@ def run_status(arguments: argparse.Namespace) -> int:
         emit("\n".join(lines(progress)))
     if progress.stage not in ENDED and not progress.alive:
         say(f"the sweep's driver is gone (process {progress.pid} on {progress.host}); finished trials are kept")
-        say(f"hint: gansearch best {run} shows the best of them")
+        if "best" in _that_work(run):
+            say(f"hint: gansearch best {run} shows the best of them")
     return 0
 
 

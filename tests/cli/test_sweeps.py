@@ -6,27 +6,31 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import torch
 
 from gansearch import results
 from gansearch.cli.display import QUIET_SECONDS, Plain
-from gansearch.cli.plan import estimate_lines, first_configurations, plan_lines
-from gansearch.cli.sweeps import summary
+from gansearch.cli.plan import estimate_lines, first_configurations, first_lines, plan_lines
+from gansearch.cli.sweeps import _tell, summary
 from gansearch.paths import RunPaths
 from gansearch.search.estimate import Estimate, Speed, _least
 from gansearch.search.progress import Best, Progress, lines, read_progress
+from gansearch.search.searchers import SPEC, SpecSearcher, make_strategy
 from gansearch.search.study import Study
 from gansearch.search.sweep import SweepResult
+from gansearch.spec import TrialSpec
 from gansearch.yaml_files import dump_yaml
-from tests.cli.conftest import CONFIG, Gansearch, Place
+from tests.cli.conftest import CONFIG, FULL, REPORT, Gansearch, Place
 from tests.test_layers import ROOT
 
 STUDY = {
@@ -136,18 +140,79 @@ def test_a_data_set_that_is_not_there_is_measured_on_random_bytes(study: Path, g
     assert not Path("nowhere").exists()
 
 
-@pytest.mark.parametrize("searcher", ["random", "grid", "tpe"])
-def test_the_first_configurations_are_those_that_are_tried(searcher: str) -> None:
-    plan = {**STUDY, "searcher": searcher, "space": {"algorithm.k": {"int": [1, 3]}, "noise.dim": {"choice": [7, 8]}}}
-    study = Study.parse(plan, "small")
+def _handed_out(study: Study) -> list[str]:
+    """Return the configurations that a sweep's searcher hands out while no trial has ended."""
+
+    def make_spec(point: Mapping[str, object], replicate: int) -> TrialSpec:
+        return TrialSpec(
+            config=study.space.config(point),
+            seed=replicate,
+            stage="search",
+            protocols=(FULL,),
+            report_protocol=REPORT,
+        )
+
+    searcher = SpecSearcher(make_strategy(study), study.num_trials, 1, make_spec)
+    trials = [searcher.suggest(f"trial{i}") for i in range(study.num_trials)]
+    return [TrialSpec.from_dict(trial[SPEC]).config.config_id for trial in trials]
+
+
+FINITE = {"algorithm.k": {"int": [1, 3]}, "noise.dim": {"choice": [7, 8]}}
+TPE = {"name": "tpe", "startup_trials": 4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown", "rest"),
+    [
+        ({}, 5, "  then 1 random draw"),
+        ({"num_trials": 9}, 5, "  then 4 random draws"),
+        ({"num_trials": 3}, 3, None),
+        ({"num_trials": 6, "space": FINITE}, 5, "  then 1 random draw"),  # draws that repeat a point are left out
+        ({"num_trials": 6, "space": FINITE, "searcher": "grid"}, 5, "  then 1 point of the grid"),
+        ({"num_trials": 3, "searcher": "tpe"}, 3, None),
+        ({"num_trials": 12, "searcher": "tpe"}, 5, "  then 5 random draws, then 2 suggestions of TPE's model"),
+        ({"num_trials": 6, "searcher": TPE}, 4, "  then 2 suggestions of TPE's model"),
+    ],
+)
+def test_the_first_configurations_are_those_that_are_tried(
+    changes: dict[str, object], shown: int, rest: str | None
+) -> None:
+    study = Study.parse({**STUDY, **changes}, "small")
     first = first_configurations(study)
-    assert first[0] == {"config_id": CONFIG.config_id, "algorithm.k": 1, "noise.dim": 7}
-    expected = {
-        "random": [study.space.base_point(), *(study.space.sample(i, 11) for i in range(1, 5))],
-        "grid": study.space.grid()[:5],
-        "tpe": [study.space.base_point()],
-    }[searcher]
-    assert [{k: v for k, v in point.items() if k != "config_id"} for point in first] == expected
+    assert [point["config_id"] for point in first] == _handed_out(study)[:shown]
+    assert first[0]["config_id"] == CONFIG.config_id
+    assert first_lines(study, first)[1 + shown :] == ([rest] if rest else [])
+
+
+def test_a_study_without_confirm_says_so() -> None:
+    told = plan_lines(Study.parse({**STUDY, "confirm": {"seeds": 0}}, "small"))
+    (line,) = [line for line in told if line.startswith("confirm")]
+    assert line == "confirm     none: the chosen configuration is not trained again, and the test set is not read"
+    assert not any("small-" in line and "230 samples" in line for line in told[told.index(line) :])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_here_is_told(study: Path, gansearch: Gansearch) -> None:
+    study.write_text(dump_yaml({**STUDY, "resources": {"gpu": 0.5}}), encoding="utf-8")
+    code, out, err = gansearch("sweep", study, "--dry-run")
+    assert (code, err) == (0, "note: trials take a GPU, and PyTorch sees none on this machine\n")
+    assert "a sweep on this machine alone would be refused" in out
+
+
+@pytest.mark.parametrize(
+    ("stages", "commands"), [("", []), ("search", ["best"]), ("search confirm", ["best", "table1"])]
+)
+def test_only_what_works_is_advertised(
+    stages: str, commands: list[str], place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(place.run, run)
+    for part in (run / "trials").iterdir():
+        if not any(f"-{stage}-" in part.name for stage in stages.split()):
+            part.unlink()
+    _tell(SweepResult(run=run, complete=True, reason=None, ended={"COMPLETE": 5}), run)
+    lines = [f"gansearch {command} {run}" for command in commands]
+    assert [line.removeprefix("next:").strip() for line in capsys.readouterr().err.splitlines()] == lines
 
 
 def test_the_least_that_asha_runs() -> None:
@@ -175,7 +240,8 @@ def test_the_cost_in_words() -> None:
         "  in all    15 min to 1 h 45 min on this machine, 2 trials at a time",
     ]
     assert estimate_lines(study, None) == [
-        "cost: trials take a GPU, and PyTorch sees none here, so nothing could be measured"
+        "cost: trials take a GPU, and PyTorch sees none here, so nothing could be measured",
+        "  a sweep on this machine alone would be refused; --address connects to a cluster that has GPUs",
     ]
     assert "scheduler   asha (grace_epochs 2, reduction_factor 3.0)" in plan_lines(study)
 
