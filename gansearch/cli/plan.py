@@ -162,7 +162,8 @@ def estimate_lines(study: Study, cost: Estimate | None) -> list[str]:
     search = f"at most {_hours(most)} of trial time"
     if study.scheduler.name == "asha":
         search += f", at least {_hours(least)} if ASHA stops all it can"
-    wall = _hours(cost.wall[1]) if cost.wall[0] == cost.wall[1] else f"{_hours(cost.wall[0])} to {_hours(cost.wall[1])}"
+    fastest, slowest = map(_hours, cost.wall)
+    wall = slowest if fastest == slowest else f"{fastest} to {slowest}"
     return [
         "cost: an estimate from the base configuration, measured for a moment on this machine",
         f"  measured  {alone} ({speed.device}, {speed.data} data)",
