@@ -20,11 +20,11 @@ from gansearch import schema
 from gansearch.config_files import ConfigFile
 from gansearch.core.datasets import load
 from gansearch.errors import ConfigError, DataError
+from gansearch.placement import Placement
 from gansearch.provenance import environment
 from gansearch.recorder import Recorder
 from gansearch.rows import Row
 from gansearch.spec import TrialSpec
-from gansearch.training import Placement
 from gansearch.trial import Report, run
 
 IDENTICAL = "identical"

@@ -23,7 +23,8 @@ from gansearch.core import diagnostics
 from gansearch.core.adversarial import Adversarial
 from gansearch.core.datasets import Dataset, as_tensor
 from gansearch.core.shapes import Float, Tensor, UInt8
-from gansearch.errors import DataError, ResourceError, ResultsError
+from gansearch.errors import DataError, ResultsError
+from gansearch.placement import Placement
 from gansearch.provenance import environment
 from gansearch.recorder import Checkpoint, Recorder
 from gansearch.rows import Row
@@ -65,36 +66,6 @@ class Learner(Protocol):
 def make_learner(config: TrialConfig, train: UInt8[Tensor, "n d"], levels: int, seed: int) -> Learner:
     """Return the untrained model of a configuration."""
     return Adversarial(config, train, levels, seed)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """What a trial runs on.
-
-    Attributes:
-        device: `cpu` or `cuda`.
-        threads: CPU threads, 1 or more.
-        gpu_share: share of a GPU, for the record.
-        checkpoint_seconds: least time between two checkpoints, in seconds.
-    """
-
-    device: str = "cpu"
-    threads: int = 1
-    gpu_share: float = 0.0
-    checkpoint_seconds: float = 30.0
-
-    def claim(self) -> torch.device:
-        """Set this process's threads and return the device.
-
-        Raises:
-            ResourceError: when a GPU is asked for and there is none.
-        """
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ResourceError(
-                "a GPU is asked for, but PyTorch sees none here", hint="set resources.gpu to 0, or run where a GPU is"
-            )
-        torch.set_num_threads(self.threads)
-        return torch.device(self.device)
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from gansearch import schema
 from gansearch.core.datasets import Dataset
 from gansearch.errors import UserError
+from gansearch.placement import Placement
 from gansearch.recorder import Recorder
 from gansearch.rows import Row, draft_row, final_rows
 from gansearch.spec import TrialSpec
-from gansearch.training import Placement, Training
+from gansearch.training import Training
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,4 +54,6 @@ def _run_block(block: Block, folder: Path) -> None:
         for command, shown in commands(block.text):
             done = run(command, folder)
             assert done.returncode == 0, f"{where}: {command}\n{done.stderr}"
-            assert not missing_lines(shown, done.stdout + done.stderr), f"{where}: {command}\n{done.stdout}{done.stderr}"
+            assert not missing_lines(shown, done.stdout + done.stderr), (
+                f"{where}: {command}\n{done.stdout}{done.stderr}"
+            )

@@ -11,7 +11,8 @@ import torch
 from gansearch import training
 from gansearch.core.datasets import load
 from gansearch.errors import ResourceError
-from gansearch.training import Placement, weights_digest
+from gansearch.placement import Placement
+from gansearch.training import weights_digest
 from tests.trials import EVERY_REPORT, digits, outcome, run_trial, spec
 
 

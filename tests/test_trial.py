@@ -23,11 +23,11 @@ from gansearch.core import algorithm1
 from gansearch.core.datasets import load
 from gansearch.errors import ResultsError, UserError
 from gansearch.paths import RunPaths
+from gansearch.placement import Placement
 from gansearch.protocols import Protocol
 from gansearch.recorder import Recorder
 from gansearch.rows import final_rows
 from gansearch.spec import TrialSpec
-from gansearch.training import Placement
 from gansearch.trial import Report, Trial, describe
 from tests.trials import (
     EVERY_REPORT,

@@ -12,11 +12,11 @@ import pandas as pd
 from gansearch import schema
 from gansearch.config import TrialConfig
 from gansearch.core.datasets import Dataset, load
+from gansearch.placement import Placement
 from gansearch.protocols import Protocol
 from gansearch.recorder import Recorder
 from gansearch.rows import Row
 from gansearch.spec import TrialSpec
-from gansearch.training import Placement
 from gansearch.trial import Report, run
 
 FULL = Protocol(name="small-full", num_samples=211, sigma_points=5)

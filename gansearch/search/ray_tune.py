@@ -22,13 +22,13 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from gansearch.core.datasets import Dataset
 from gansearch.errors import ResourceError
+from gansearch.placement import Placement
 from gansearch.search.observer import Observer
 from gansearch.search.searchers import CURRENT, SpecSearcher
 from gansearch.search.sections import Resources, Scheduler
 from gansearch.search.stopping import Limiter
 from gansearch.search.study import Study
 from gansearch.search.worker import TrialWorker
-from gansearch.training import Placement
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a cluster's address to answer."""
@@ -143,7 +143,7 @@ def check_resources(resources: Resources) -> int:
         ResourceError: when none of its machines can give one trial what it takes.
     """
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = sum(_trials_on(resources, machine.get("CPU", 0.0), machine.get("GPU", 0.0)) for machine in machines)
+    fit = sum(resources.fit(machine.get("CPU", 0.0), machine.get("GPU", 0.0)) for machine in machines)
     if fit:
         return fit
     for name, asked in (("GPU", resources.gpu), ("CPU", resources.cpu)):
@@ -157,16 +157,6 @@ def check_resources(resources: Resources) -> int:
         f"each trial asks for {resources.cpu:g} CPU and {resources.gpu:g} GPU, but no machine has both",
         hint="lower resources in the study, or connect to a larger cluster with --address",
     )
-
-
-def _trials_on(resources: Resources, cpus: float, gpus: float) -> int:
-    """Return how many trials fit on a machine."""
-    fit = cpus // resources.cpu
-    if 0 < resources.gpu <= 1:
-        fit = min(fit, gpus * (1 // resources.gpu))  # a trial's share lies on one GPU
-    elif resources.gpu:
-        fit = min(fit, gpus // resources.gpu)
-    return int(fit)
 
 
 def placement(resources: Resources) -> Placement:

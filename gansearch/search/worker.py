@@ -9,10 +9,10 @@ from typing import Any
 from ray import tune
 
 from gansearch.core.datasets import Dataset
+from gansearch.placement import Placement
 from gansearch.recorder import Recorder
 from gansearch.search.searchers import CURRENT, METRIC, SPEC
 from gansearch.spec import TrialSpec
-from gansearch.training import Placement
 from gansearch.trial import Report, Trial
 
 

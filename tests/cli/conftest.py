@@ -14,11 +14,11 @@ from gansearch.cli import main
 from gansearch.config import TrialConfig
 from gansearch.core.datasets import load
 from gansearch.paths import RunPaths
+from gansearch.placement import Placement
 from gansearch.protocols import Protocol
 from gansearch.recorder import Recorder
 from gansearch.search.progress import Progress
 from gansearch.spec import TrialSpec
-from gansearch.training import Placement
 from gansearch.trial import run
 
 FULL = Protocol(name="small", num_samples=230, sigma_points=9)

@@ -19,12 +19,12 @@ import pytest
 import ray
 
 from gansearch.errors import DataError, ResourceError, ResultsError
+from gansearch.placement import Placement
 from gansearch.search import ray_tune
 from gansearch.search.progress import Progress, read_progress
 from gansearch.search.searchers import make_strategy
 from gansearch.search.study import Study
 from gansearch.search.sweep import SweepResult, sweep
-from gansearch.training import Placement
 from gansearch.yaml_files import load_yaml
 from tests.search.small_studies import FINAL, SECOND, plan, study, trials, workers
 
