@@ -70,8 +70,15 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def skeleton(line: str) -> str:
-    """Return a line of output without what differs from run to run: numbers, hashes, and the space around them."""
-    words = re.sub(r"\b[0-9a-f]{8,}\b|[-+]?\d[\d,.:]*(?:e[-+]?\d+)?|±|\[\s*\]", " ", line)
+    """Return a line of output without what differs from run to run: numbers, hashes, units of time, spaces.
+
+    Of a line of progress, which begins with the time in brackets, the stage is left; of a sweep's last line
+    what comes before the counts.
+    """
+    if progress := re.match(r"\[[^]]*\] (\w+):", line):
+        return progress[1]
+    line = line.partition("; trials:")[0]
+    words = re.sub(r"-?\b[0-9a-f]{8,}\b|[-+]?\d[\d,.:]*(?:e[-+]?\d+)?|\b(?:s|ms|min|h)\b|±", " ", line)
     return " ".join(words.split())
 
 
