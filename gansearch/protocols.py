@@ -30,7 +30,7 @@ class Protocol:
 
     Attributes:
         name: what people call it: letters, digits, `.`, `_` and `-`, the first a letter or digit.
-        num_samples: generator samples that carry the kernels, 1 or more.
+        num_samples: generator samples that carry the kernels, 2 or more (diagnostics take a variance).
         sigma_min: smallest bandwidth of the grid, in score-space units, 1e-6 or more.
         sigma_max: largest bandwidth of the grid, above `sigma_min`, 1e6 or less.
         sigma_points: grid points, equally spaced in log sigma, 2 or more.
@@ -62,7 +62,7 @@ class Protocol:
                 f"protocol name '{self.name}' must be letters, digits, '.', '_' and '-', the first a letter or digit"
             )
         where = f"protocol {self.name}"
-        for field, least in (("num_samples", 1), ("sigma_points", 2)):
+        for field, least in (("num_samples", 2), ("sigma_points", 2)):
             if getattr(self, field) < least:
                 raise ConfigError(f"{where}: {field} must be {least} or more, got {getattr(self, field)}")
         if not SIGMA_LOWEST <= self.sigma_min < self.sigma_max <= SIGMA_HIGHEST:

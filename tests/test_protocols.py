@@ -83,7 +83,7 @@ def test_a_protocol_survives_json() -> None:
 @pytest.mark.parametrize(
     ("changes", "shown"),
     [
-        ({"num_samples": 0}, ["num_samples", "0"]),
+        ({"num_samples": 1}, ["num_samples", "2 or more", "1"]),
         ({"sigma_min": 0.0}, ["sigma_min", "0.0"]),
         ({"sigma_min": 1.0}, ["sigma_min", "1.0"]),
         ({"sigma_min": math.nan}, ["sigma_min", "nan"]),

@@ -73,6 +73,7 @@ class Observer(tune.Callback):
         self._durations: list[float] = []
         self.progress = progress
         self.ended: collections.Counter[str] = collections.Counter()
+        self.last_error: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles what it is given, and would write the data set with it."""
@@ -114,6 +115,11 @@ class Observer(tune.Callback):
         if status is None:
             epochs = self._drafts[trial.trial_id]["epochs"]
             status = self._write(trial.trial_id, schema.STOPPED, f"stopped by the scheduler after {epochs} epochs")
+        elif status == schema.FAILED:
+            spec = self._running[trial.trial_id]
+            self.last_error = next(
+                (row["error"] for row in self._recorder.rows(spec.key, [spec.protocols[0].id])), None
+            )
         self._end(trial.trial_id, status)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -122,6 +128,7 @@ class Observer(tune.Callback):
             self._running[trial.trial_id] = TrialSpec.from_dict(trial.config[SPEC])
         lost = max(trial.num_failures, 1)
         error = f"its worker was lost {lost} time{'s' if lost > 1 else ''}: {_last_error(trial)}"
+        self.last_error = error
         self._end(trial.trial_id, self._write(trial.trial_id, schema.FAILED, error))
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:

@@ -119,5 +119,5 @@ class Limiter(tune.Stopper):
             return Reason(f"the limit of {limits.gpu_hours:g} GPU hours was reached", spent=True)
         first, failed = limits.stop_if_first_fail, ended[schema.FAILED]
         if first is not None and failed >= first and ended.total() == failed:
-            return Reason(f"the first {failed} trials all failed")
+            return Reason(f"the first {failed} trials all failed, the last with: {self._observer.last_error}")
         return None

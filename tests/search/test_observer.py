@@ -257,7 +257,7 @@ def test_failures_end_a_stage_only_while_nothing_else_has_happened(stage: Stage)
     assert not limit.stop_all()
     del stage.observer.ended["DIVERGED"]
     assert limit.stop_all()
-    assert limit.reason == stopping.Reason("the first 6 trials all failed")
+    assert limit.reason == stopping.Reason("the first 6 trials all failed, the last with: None")
 
 
 def test_no_limit_ends_nothing(stage: Stage) -> None:
