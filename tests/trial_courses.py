@@ -1,0 +1,35 @@
+"""Parameters that make a small trial take another course, and interrupts amid its work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+ADAM = {"update.rule": "adam", "adam.lr_g": 0.01, "adam.lr_d": 0.003}
+ALTERNATING = ADAM | {"algorithm.order": "alternating", "algorithm.k": 2}
+# Its samples leave collapse after the first epoch, with lower values, and fall back after the fifth, with higher ones.
+WAVERING = {
+    "dataset.name": "gaussian_mixture",
+    "update.rule": "adam",
+    "adam.lr_g": 0.01,
+    "adam.lr_d": 0.01,
+    "algorithm.epochs": 8,
+}
+# D's weights grow by orders of magnitude a step until one overflows, in the second epoch.
+DIVERGING = {"momentum.lr_d": 1e2}
+
+
+def call_raising(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, at: int) -> None:
+    """Let the call number `at` (from 1) of a function raise KeyboardInterrupt after its work; others are untouched."""
+    function: Callable[..., Any] = getattr(module, name)
+    calls = iter(range(1, 1_000_000))
+
+    def wrapped(*arguments: Any, **keywords: Any) -> Any:
+        result = function(*arguments, **keywords)
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(module, name, wrapped)
