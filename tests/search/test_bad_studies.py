@@ -67,7 +67,7 @@ TWICE = {"protocols": ["full", "full"]}
         ({"resources": {"gpus": 1}}, "resources has an unknown key 'gpus'", "did you mean 'gpu'?"),
         ({"protocols": {"final": "fulll"}}, "protocols.final: no score protocol is called 'fulll'", "full"),
         ({"protocols": {"finale": "full"}}, "protocols has an unknown key 'finale'", "did you mean 'final'?"),
-        ({"protocols": {"final": {"name": "x", "num_samples": 0}}}, "protocol x: num_samples must be 1 or more", None),
+        ({"protocols": {"final": {"name": "x", "num_samples": 0}}}, "protocol x: num_samples must be 2 or more", None),
         ({"protocols": "full"}, "protocols must be a mapping", None),
         ({"confirm": {"seeds": -1}}, "confirm.seeds must be 0 or more, got -1", None),
         ({"confirm": {"protocols": []}}, "confirm.protocols must be one or more, all different", None),

@@ -44,7 +44,7 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     """Draw the mapping of a study file."""
     epochs = draw(st.integers(6, 99))
     gpu = draw(st.sampled_from([0, 0.25, 1, 2]))
-    inline = {"name": "mine", "num_samples": draw(st.integers(1, 999)), "sigma_min": draw(st.floats(0.01, 0.5))}
+    inline = {"name": "mine", "num_samples": draw(st.integers(2, 999)), "sigma_min": draw(st.floats(0.01, 0.5))}
     final = draw(st.sampled_from(["full", inline]))
     tpe = {"name": "tpe", "startup_trials": draw(st.integers(1, 9)), "multivariate": draw(st.booleans())}
     asha = {"name": "asha", "grace_epochs": draw(st.integers(1, 6)), "reduction_factor": draw(st.floats(1.5, 9))}
