@@ -18,7 +18,6 @@ from analysis.records import Row, records
 from analysis.selection import Candidate, Choice, choose
 from gansearch import results, schema
 from gansearch.config import TrialConfig
-from gansearch.yaml_files import dump_yaml
 
 _SEED_COLUMNS = (
     "seed",
@@ -104,11 +103,6 @@ def best_document(run: Path | str, *, skip_damaged: bool = False) -> dict[str, A
         ResultsError: when the run cannot be read, or no configuration can be chosen.
     """
     return _document(Path(run), best(run, skip_damaged=skip_damaged))
-
-
-def best_yaml(run: Path | str, *, skip_damaged: bool = False) -> str:
-    """Return `best_document` as YAML; its numbers are read back exactly."""
-    return dump_yaml(best_document(run, skip_damaged=skip_damaged))
 
 
 def best_full(run: Path | str, *, skip_damaged: bool = False) -> dict[str, Any]:

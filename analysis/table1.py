@@ -173,7 +173,11 @@ def _labels(runs: Sequence[Path | str]) -> list[str]:
 def _published() -> Iterable[TableRow]:
     models: dict[str, dict[str, Score]] = collections.defaultdict(dict)
     for s in reference.TABLE1:
-        models[s.model][s.dataset] = Score(mean=s.mean, **{f"se_{s.se_kind}": s.se})  # type: ignore[arg-type]
+        models[s.model][s.dataset] = Score(
+            mean=s.mean,
+            se_examples=s.se if s.se_kind == "examples" else None,
+            se_folds=s.se if s.se_kind == "folds" else None,
+        )
     for model, scores in models.items():
         yield TableRow(model=model, protocol_id=None, scores=scores, citation=reference.CITATION)
 

@@ -148,7 +148,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose one node, but no alias and none that is nested too deeply."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it out
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(

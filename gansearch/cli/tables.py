@@ -19,15 +19,14 @@ def _add_best(parser: argparse.ArgumentParser) -> None:
 
 def run_best(arguments: argparse.Namespace) -> int:
     """Write the configuration that validation chose."""
-    from analysis.best import best_full
+    from analysis.best import best_document, best_full
     from gansearch.yaml_files import dump_yaml
 
-    found = best_full(arguments.run_directory, skip_damaged=arguments.skip_damaged)
+    read = best_full if arguments.json else best_document
+    found = read(arguments.run_directory, skip_damaged=arguments.skip_damaged)
     for note in found["chosen"]["notes"]:
         say(f"note: {note}")
-    more = ("ranking", "skipped")
-    document = {key: value for key, value in found.items() if key not in more}
-    deliver(to_json(found) if arguments.json else dump_yaml(document), arguments.output)
+    deliver(to_json(found) if arguments.json else dump_yaml(found), arguments.output)
     return 0
 
 

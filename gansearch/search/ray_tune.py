@@ -121,7 +121,7 @@ def _unprinted() -> Iterator[None]:
     try:
         yield
     finally:
-        setattr(ray_worker, "_worker_logs_enabled", before)  # noqa: B010
+        setattr(ray_worker, "_worker_logs_enabled", before)  # noqa: B010  # as above
 
 
 @contextlib.contextmanager

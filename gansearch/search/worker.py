@@ -23,8 +23,7 @@ class TrialWorker(tune.Trainable):
     processes, and steps only one of them.
     """
 
-    # Tune hands over what `with_parameters` was given as keywords.
-    def setup(  # type: ignore[override]
+    def setup(  # type: ignore[override]  # Tune hands over what `with_parameters` was given as keywords
         self, config: dict[str, Any], run: str, data: Dataset, placement: Placement
     ) -> None:
         """Prepare the first trial.

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.best import best_document, best_full, best_yaml
+from analysis.best import best_document, best_full
 from gansearch import schema
 from gansearch.config import TrialConfig
 from gansearch.config_files import parse_config_file
 from gansearch.errors import ConfigError, ResultsError
-from gansearch.yaml_files import parse_yaml
+from gansearch.yaml_files import dump_yaml, parse_yaml
 from tests.analysis.rows import FULL, REPORT, config, confirm_rows, trial_row, write_plan, write_run
 
 A = config(algorithm__k=2, momentum__lr_g=1e-05, momentum__lr_d=0.1 + 0.2, generator__hidden=[30, 20, 10])
@@ -33,7 +33,7 @@ def _run(tmp_path: Path) -> Path:
 
 def test_the_yaml_is_a_configuration_file_with_exact_numbers(tmp_path: Path) -> None:
     run = _run(tmp_path)
-    document = parse_yaml(best_yaml(run), "best.yaml")
+    document = parse_yaml(dump_yaml(best_document(run)), "best.yaml")
     assert document == best_document(run)
     file = parse_config_file(document, "best")
     file.check_unedited()

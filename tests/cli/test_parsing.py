@@ -145,4 +145,4 @@ def test_the_package_offers_a_sweep_and_its_study() -> None:
     assert package.load_study is load_study
     assert callable(package.sweep)
     with pytest.raises(AttributeError, match="no attribute 'swep'"):
-        package.swep  # noqa: B018
+        package.swep  # noqa: B018  # looking it up is the test

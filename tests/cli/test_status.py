@@ -25,7 +25,7 @@ def _state(**changes: object) -> Progress:
         "elapsed": 30.0,
         "host": "elsewhere",
     }
-    return Progress(**(values | changes))  # type: ignore[arg-type]
+    return Progress(**(values | changes))  # type: ignore[arg-type]  # the tests name fields of Progress
 
 
 def _say(run: Path, progress: Progress) -> None:
@@ -62,10 +62,10 @@ def test_the_live_display_shows_the_same() -> None:
 
     from gansearch.cli.display import panel
 
-    console = Console(width=90, record=True, force_terminal=True, file=Path(os.devnull).open("w"))  # noqa: SIM115
-    console.print(panel(_state(ended={"COMPLETE": 2, "FAILED": 1}, running=2, best=BEST, left=240.0), 86))
-    text = console.export_text()
-    console.file.close()
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(width=90, record=True, force_terminal=True, file=nowhere)
+        console.print(panel(_state(ended={"COMPLETE": 2, "FAILED": 1}, running=2, best=BEST, left=240.0), 86))
+        text = console.export_text()
     assert [line.strip("│╭╮─ ") for line in text.splitlines() if "━" not in line and "╰" not in line] == [
         "small: search",
         "trials  3 of 6 ended, 2 running",

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.best import best_full, best_yaml
+from analysis.best import best_document, best_full
 from analysis.render import render
 from analysis.table1 import as_plain, table1
+from gansearch.yaml_files import dump_yaml
 from tests.cli.conftest import CONFIG, FULL, SEEDS, Gansearch, Place
 
 
@@ -21,13 +22,13 @@ def _notes(place: Place) -> str:
 
 
 def test_best_writes_the_file_to_stdout(place: Place, gansearch: Gansearch) -> None:
-    assert gansearch("best", place.run) == (0, best_yaml(place.run), _notes(place))
+    assert gansearch("best", place.run) == (0, dump_yaml(best_document(place.run)), _notes(place))
 
 
 def test_best_writes_a_file_where_asked(place: Place, gansearch: Gansearch, tmp_path: Path) -> None:
     target = tmp_path / "new" / "best.yaml"
     assert gansearch("best", place.run, "-o", target) == (0, "", f"{_notes(place)}written to {target}\n")
-    assert target.read_text() == best_yaml(place.run)
+    assert target.read_text() == dump_yaml(best_document(place.run))
 
 
 def test_best_as_json_has_the_ranking_and_every_digit(place: Place, gansearch: Gansearch) -> None:

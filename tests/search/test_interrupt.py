@@ -84,17 +84,23 @@ def test_signal_ends_a_sweep_cleanly(started: Any, number: signal.Signals, to_gr
     assert trials(sweeping.run)["report_ll_mean"].notna().any()
 
 
-def test_stop_file_ends_a_sweep_and_finished_rows_stay(started: Any) -> None:
-    """The base ends after a few epochs; the other configuration never would."""
-    given = endless(
-        epochs=3,
-        searcher="grid",
-        num_trials=2,
-        max_concurrent=1,
-        space={"algorithm.epochs": {"choice": [3, 1_000_000]}},
+def _one_ended_one_endless(started: Any) -> Any:
+    """Start a sweep whose base ends after a few epochs, and whose other configuration never would."""
+    sweeping = started(
+        endless(
+            epochs=3,
+            searcher="grid",
+            num_trials=2,
+            max_concurrent=1,
+            space={"algorithm.epochs": {"choice": [3, 1_000_000]}},
+        )
     )
-    sweeping = started(given)
     sweeping.wait_for(lambda: "1 COMPLETE" in sweeping.out and "1 running" in sweeping.out.splitlines()[-1])
+    return sweeping
+
+
+def test_stop_file_ends_a_sweep_and_finished_rows_stay(started: Any) -> None:
+    sweeping = _one_ended_one_endless(started)
     (finished,) = (sweeping.run / "trials").glob("*.parquet")
     content = finished.read_bytes()
     (sweeping.run / "stop").touch()
@@ -156,15 +162,7 @@ def test_driver_that_cannot_end_cleanly_leaves_its_rows_and_no_processes(
     started: Any, number: signal.Signals, to_group: bool
 ) -> None:
     """Nobody can write a row after SIGKILL, nor be sure to when a batch system ends Ray beside the driver."""
-    given = endless(
-        epochs=3,
-        searcher="grid",
-        num_trials=2,
-        max_concurrent=1,
-        space={"algorithm.epochs": {"choice": [3, 1_000_000]}},
-    )
-    sweeping = started(given)
-    sweeping.wait_for(lambda: "1 COMPLETE" in sweeping.out and "1 running" in sweeping.out.splitlines()[-1])
+    sweeping = _one_ended_one_endless(started)
     assert read_progress(sweeping.run).alive
     # Ray's agents notice it later, in their own time.
     processes = [pid for pid, name in descendants(sweeping.process.pid).items() if not name.endswith("Agent")]
