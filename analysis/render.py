@@ -247,7 +247,8 @@ _CSV_COLUMNS = (
     "diverged",
     "failed",
     "stopped",
-    "interrupted",
+    "guarded",
+    "unfinished",
     "bad_share",
     "bad_share_low_95",
     "bad_share_high_95",
@@ -279,9 +280,9 @@ def _score_numbers(score: Score) -> list[object]:
 
 def _seed_numbers(table: Table1, row: TableRow, score: Score) -> list[object]:
     if row.counts is None or row.run is None:
-        return [None] * 12
+        return [None] * 13
     counts, interval = row.counts, row.counts.bad_share_interval
-    ended = [counts.collapsed, counts.diverged, counts.failed, counts.stopped, counts.interrupted]
+    ended = [counts.collapsed, counts.diverged, counts.failed, counts.stopped, counts.guarded, counts.unfinished]
     shares = [counts.bad_share, interval.low, interval.high]
     made = table.test_evaluations[row.run]
     return [len(score.per_seed), row.planned_seeds, counts.seeds, *ended, *shares, made]

@@ -21,7 +21,8 @@ class SeedCounts:
         diverged: seeds that became non-finite; they have no score.
         failed: seeds that an error ended; they have no score.
         stopped: seeds that the scheduler ended early; they have no score, and are not bad.
-        interrupted: seeds that ran when the sweep was stopped; they have no score, and are not bad.
+        guarded: seeds that a guard ended when they had collapsed; they have no score.
+        unfinished: seeds that run, or did when the sweep ended; they have no score, and are not bad.
     """
 
     completed: int
@@ -29,17 +30,18 @@ class SeedCounts:
     diverged: int
     failed: int
     stopped: int
-    interrupted: int
+    guarded: int
+    unfinished: int
 
     @property
     def seeds(self) -> int:
         """All seeds, however they ended."""
-        return self.ended + self.stopped + self.interrupted
+        return self.ended + self.stopped + self.unfinished
 
     @property
     def ended(self) -> int:
-        """Seeds that came to an end of their own: completed, diverged or failed."""
-        return self.completed + self.diverged + self.failed
+        """Seeds that came to an end of their own: completed, diverged, failed or collapsed for good."""
+        return self.completed + self.diverged + self.failed + self.guarded
 
     @property
     def all_completed(self) -> bool:
@@ -49,7 +51,7 @@ class SeedCounts:
     @property
     def bad(self) -> int:
         """Seeds that collapsed, diverged or failed."""
-        return self.collapsed + self.diverged + self.failed
+        return self.collapsed + self.guarded + self.diverged + self.failed
 
     @property
     def bad_share(self) -> float:
@@ -63,8 +65,9 @@ class SeedCounts:
 
     def losses(self) -> str:
         """Return how the seeds without a score ended, such as `1 diverged, 2 stopped`."""
-        names = ("diverged", "failed", "stopped", "interrupted")
-        return ", ".join(f"{getattr(self, name)} {name}" for name in names if getattr(self, name))
+        words = {"diverged": "diverged", "guarded": "ended by a guard", "failed": "failed", "stopped": "stopped"}
+        words |= {"unfinished": "unfinished"}
+        return ", ".join(f"{getattr(self, name)} {word}" for name, word in words.items() if getattr(self, name))
 
 
 def count_seeds(rows: Sequence[Row]) -> SeedCounts:
@@ -76,5 +79,6 @@ def count_seeds(rows: Sequence[Row]) -> SeedCounts:
         diverged=status[schema.DIVERGED],
         failed=status[schema.FAILED],
         stopped=status[schema.STOPPED],
-        interrupted=status[schema.INTERRUPTED],
+        guarded=status[schema.COLLAPSED],
+        unfinished=sum(status[name] for name in schema.UNFINISHED),
     )

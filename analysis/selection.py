@@ -90,7 +90,8 @@ class Choice:
         """How the leader was chosen, in words."""
         return (
             f"configurations whose {self.stage} trials all completed come before those with a STOPPED, DIVERGED, "
-            "FAILED or INTERRUPTED trial; then the highest mean validation log-likelihood over the completed seeds; "
+            "COLLAPSED, FAILED or unfinished trial; then the highest mean validation log-likelihood over the completed "
+            "seeds; "
             f"{_TIES}"
         )
 
@@ -111,7 +112,7 @@ def choose(trials: pd.DataFrame, *, planned_confirm_seeds: int | None = None) ->
     search = [r for r in rows if r["stage"] == "search"]
     confirm = [r for r in rows if r["stage"] == "confirm"]
     protocol_id = _one_protocol(search or confirm)
-    cut_short = bool(search) and all(r["status"] == schema.INTERRUPTED for r in confirm)
+    cut_short = bool(search) and all(r["status"] in schema.UNFINISHED for r in confirm)
     stage, staged = ("confirm", confirm) if confirm and not cut_short else ("search", search)
     ranked = [r for r in staged if r["protocol_id"] == protocol_id]
     if staged and not ranked:
@@ -204,7 +205,7 @@ def _stage_notes(stage: str, confirm: Sequence[Row]) -> Iterable[str]:
     if stage == "confirm":
         return
     if confirm:
-        yield "every confirm trial was interrupted, so the search chose; `gansearch sweep` again continues them"
+        yield "no confirm trial has ended, so the search chose; `gansearch resume` continues them"
     state = "no confirm trial has ended" if confirm else "no confirm rows"
     yield f"{state} yet: the best of many search trials is optimistic, and has no test score"
 

@@ -188,7 +188,7 @@ def _confirmed(run: Path | str, label: str, skip_damaged: bool) -> _Confirmed:
     planned = planned_confirm_seeds(run)
     choice = choose(trials, planned_confirm_seeds=planned) if staged else None
     if choice is None or choice.stage != "confirm":
-        problem = "all its confirm trials were interrupted" if staged else "no confirm row is in its trials"
+        problem = "none of its confirm trials has ended" if staged else "no confirm row is in its trials"
         raise ResultsError(
             f"{run} has no confirmed configuration: {problem}",
             hint="let `gansearch sweep` run to its end; the confirm stage is its last act",

@@ -170,30 +170,50 @@ def _load(path: Path, table: schema.Table, columns: Sequence[str] | None) -> pa.
     wanted = target if columns is None else pa.schema([target.field(n) for n in columns], metadata=target.metadata)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _check_schema(path, file.schema_arrow, target)
-            data = file.read(columns=wanted.names, use_threads=False)
+            later = _check_schema(path, file.schema_arrow, table, target)
+            data = file.read(columns=[n for n in wanted.names if n not in later], use_threads=False)
     except (FileNotFoundError, PermissionError) as error:
         raise ResultsError(f"cannot read {path}: {_reason(error)}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedPartError(
             f"{path} is damaged: it was cut short or its bytes changed", hint="--skip-damaged reads the rest"
         ) from error
+    for name in wanted.names:
+        if name in later:
+            data = data.append_column(name, pa.nulls(len(data), wanted.field(name).type))
     return data.select(wanted.names).cast(wanted)
 
 
-def _check_schema(path: Path, found: pa.Schema, target: pa.Schema) -> None:
-    """Raise ResultsError unless a part has this version and every column with its type."""
+def _check_schema(path: Path, found: pa.Schema, table: schema.Table, target: pa.Schema) -> set[str]:
+    """Return the columns that a part of an older version does not have yet.
+
+    Raises:
+        ResultsError: unless it has every column of its version, with the type of today.
+    """
     version = (found.metadata or {}).get(_VERSION_KEY, b"none").decode()
     hint = "read it with the version of gansearch that wrote it"
-    if version != str(schema.VERSION):
-        raise ResultsError(f"{path} has schema version {version}, this gansearch reads {schema.VERSION}", hint=hint)
-    if missing := [name for name in target.names if name not in found.names]:
+    if version not in map(str, range(1, schema.VERSION + 1)):
+        raise ResultsError(
+            f"{path} has schema version {version}, this gansearch reads 1 to {schema.VERSION}", hint=hint
+        )
+    later = {c.name for c in table.columns if c.since > int(version)}
+    if missing := [name for name in target.names if name not in found.names and name not in later]:
         raise ResultsError(f"{path} lacks the columns {', '.join(missing)}", hint=hint)
     for field in target:
-        if found.field(field.name).type != field.type:
+        if field.name not in later and found.field(field.name).type != field.type:
             raise ResultsError(
                 f"{path}: column {field.name} is {found.field(field.name).type}, not {field.type}", hint=hint
             )
+    return later
+
+
+def version_of(path: Path) -> int | None:
+    """Return the version of the schema that a part was written with; None where that cannot be told."""
+    try:
+        version = (pq.read_schema(path).metadata or {}).get(_VERSION_KEY, b"").decode()
+    except (pa.ArrowException, OSError, ValueError):
+        return None
+    return int(version) if version.isdecimal() else None
 
 
 def find_test_evaluation(

@@ -28,6 +28,8 @@ def draft_row(spec: TrialSpec, digests: Mapping[str, str]) -> Row:
         "stage": spec.stage,
         "fold": spec.fold,
         "replicate": spec.replicate,
+        "number": spec.number,
+        "parent_id": spec.parent_id,
         "epochs": 0,
         "g_updates": 0,
         "d_updates": 0,

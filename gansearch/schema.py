@@ -13,20 +13,28 @@ from typing import Any
 
 from gansearch.config import parameters
 
-VERSION = 1
+VERSION = 2
+"""Of the columns. A part of an older version is read with nulls in the columns that were added since."""
 
 COMPLETE = "COMPLETE"
 STOPPED = "STOPPED"
 DIVERGED = "DIVERGED"
 FAILED = "FAILED"
 INTERRUPTED = "INTERRUPTED"
+RUNNING = "RUNNING"
+COLLAPSED = "COLLAPSED"
 STATUSES = {
     COMPLETE: "trained its whole budget and has a finite score",
     STOPPED: "ended early by the scheduler; only its report_* values are known",
     DIVERGED: "a loss or parameter became non-finite",
     FAILED: "an error or a lost worker ended it; `error` says which",
     INTERRUPTED: "the sweep was stopped while it ran; not an outcome, its checkpoint is kept",
+    RUNNING: "it runs, or did when its sweep was killed; not an outcome, its checkpoint is kept",
+    COLLAPSED: "a guard of the study ended it: D had won and the samples had collapsed; only its report_* values "
+    "are known",
 }
+UNFINISHED = (INTERRUPTED, RUNNING)
+"""Statuses that are no outcome: the trial goes on when its sweep is resumed."""
 STAGES = ("search", "confirm", "train", "reproduce")
 
 
@@ -40,6 +48,7 @@ class Column:
         doc: what it means.
         unit: what it counts or measures in; empty where it has none.
         nullable: whether a row may lack it.
+        since: version of the schema that brought it; nullable where that is not the first.
     """
 
     name: str
@@ -47,6 +56,7 @@ class Column:
     doc: str
     unit: str = ""
     nullable: bool = True
+    since: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,6 +122,13 @@ TRIALS = Table(
         *_IDENTITY,
         _PROTOCOL,
         _required("replicate", "int64", "which of the configuration's seeds this is, from 0"),
+        Column("number", "int64", "place in the order in which a search tried its configurations, from 0", since=2),
+        Column(
+            "parent_id",
+            "string",
+            "config_id of the member whose checkpoint it went on from, in population based training",
+            since=2,
+        ),
         _required("status", "string", ", ".join(STATUSES)),
         Column("error", "string", "why the trial did not complete"),
         Column("valid_ll_mean", "float64", "mean Parzen log-likelihood of the validation images", "nats"),
@@ -154,6 +171,12 @@ TRIALS = Table(
         Column("data_valid_digest", "string", "digest of the validation split"),
         Column("data_test_digest", "string", "digest of the test split"),
         *_cfg_columns(),
+        Column(
+            "cfg_schedule",
+            "string",
+            "configuration `schedule` as JSON: values that replaced others after so many epochs; null without any",
+            since=2,
+        ),
         _required("cfg_json", "string", "the whole configuration as canonical JSON"),
         _required("protocol_json", "string", "the score protocol as JSON"),
         _required("report_protocol_json", "string", "the report protocol as JSON"),

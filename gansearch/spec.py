@@ -27,6 +27,8 @@ class TrialSpec:
         protocols: score protocols; the trial becomes one row under each, and the first is the one it is
             judged by.
         report_protocol: the cheap protocol of reports.
+        number: place in the order in which a search tries its configurations, from 0; None outside a search.
+        parent_id: configuration of the population's member that it goes on from; None where it starts anew.
     """
 
     config: TrialConfig
@@ -36,6 +38,8 @@ class TrialSpec:
     replicate: int = 0
     protocols: tuple[Protocol, ...] = (protocol("full"),)
     report_protocol: Protocol = protocol("report")
+    number: int | None = None
+    parent_id: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -68,6 +72,8 @@ class TrialSpec:
             "replicate": self.replicate,
             "protocols": [p.to_dict() for p in self.protocols],
             "report_protocol": self.report_protocol.to_dict(),
+            "number": self.number,
+            "parent_id": self.parent_id,
         }
 
     @classmethod

@@ -89,7 +89,7 @@ class Trial:
     def outcome(self) -> Row | None:
         """Return the row of the trial's first protocol if the trial has already ended, else None."""
         rows = self._rows()
-        ended = len(rows) == len(self.spec.protocols) and all(r["status"] != schema.INTERRUPTED for r in rows)
+        ended = len(rows) == len(self.spec.protocols) and all(r["status"] not in schema.UNFINISHED for r in rows)
         return rows[0] if ended else None
 
     def interrupt(self, reason: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,8 +22,7 @@ from hypothesis import strategies as st
 from gansearch import results, schema
 from gansearch.errors import ResultsError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+DATA = Path(__file__).parent / "data"
 
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(st.characters(exclude_categories=["Cs"])),
@@ -328,3 +329,15 @@ def test_the_ledger_keeps_the_first_evaluation_of_a_model(tmp_path: Path) -> Non
 def test_the_ledger_refuses_half_a_row(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lacks test_ll_mean"):
         results.record_test_evaluation(tmp_path, _evaluation(test_ll_mean=None))
+
+
+def test_a_part_of_the_first_version_is_read_with_nulls_in_later_columns(tmp_path: Path) -> None:
+    """The file was written by the version of the schema that is its name."""
+    (tmp_path / "trials").mkdir()
+    shutil.copy(DATA / "trials-v1.parquet", tmp_path / "trials")
+    frame = results.read(tmp_path, schema.TRIALS.name)
+    assert results.version_of(tmp_path / "trials" / "trials-v1.parquet") == 1
+    assert list(frame.columns) == [c.name for c in schema.TRIALS.columns]
+    assert set(frame.columns[frame.isna().all()]) >= {"number", "parent_id", "cfg_schedule"}
+    assert frame["status"].isin(schema.STATUSES).all()
+    assert results.read(tmp_path, schema.TRIALS.name, columns=["number", "config_id"]).shape == (1, 2)

@@ -34,7 +34,7 @@ def test_each_parameter_has_its_column() -> None:
     assert list(columns) == [schema.cfg_column(name) for name, _ in parameters()]
     assert len(columns) == len(set(columns))
     documented = [c.name for c in schema.TRIALS.columns if c.name.startswith("cfg_")]
-    assert documented == [*columns, "cfg_json"]
+    assert documented == [*columns, "cfg_schedule", "cfg_json"]
 
 
 @pytest.mark.parametrize("status", schema.STATUSES)

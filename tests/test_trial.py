@@ -54,6 +54,7 @@ def test_a_complete_confirm_trial_leaves_every_table_and_fills_every_column(tmp_
     empty = {name for name in frame.columns if frame[name].isna().any()}
     inactive = {c for c in frame.columns if c.startswith("cfg_adam_")}
     unset = {"cfg_generator_max_col_norm", "cfg_discriminator_max_col_norm"}  # optional, and the recipe has none
+    unset |= {"number", "parent_id", "cfg_schedule"}  # of searches, and of populations
     # Installed packages and the revision depend on where the tests run.
     assert empty - {"run_ray_version", "run_code_revision"} == inactive | unset | {"error"}
     assert set(frame["status"]) == {schema.COMPLETE}
@@ -207,7 +208,7 @@ def test_a_drafts_rows_of_every_status_read_by_pandas(tmp_path: Path) -> None:
     for row in final_rows(draft, stopped, schema.STOPPED, error="stopped by the scheduler after 1 epochs"):
         Recorder(tmp_path).trial(stopped.key, row)
     frame = read(tmp_path, schema.TRIALS)
-    assert set(frame["status"]) == set(schema.STATUSES)
+    assert set(frame["status"]) == set(schema.STATUSES) - {schema.RUNNING, schema.COLLAPSED}
     assert frame["valid_ll_mean"].notna().tolist() == (frame["status"] == schema.COMPLETE).tolist()
     assert frame["error"].isna().tolist() == (frame["status"] == schema.COMPLETE).tolist()
     stopped_row = frame[frame["status"] == schema.STOPPED].iloc[0]

@@ -94,4 +94,11 @@ def panel(progress: Progress, width: int) -> RenderableType:
     return Panel(Group(bar, facts, foot), title=f"{progress.study}: {progress.stage}", title_align="left", width=width)
 
 
-_STYLES = {"COMPLETE": "green", "STOPPED": "yellow", "DIVERGED": "magenta", "FAILED": "red", "INTERRUPTED": "dim"}
+_STYLES = {
+    "COMPLETE": "green",
+    "STOPPED": "yellow",
+    "DIVERGED": "magenta",
+    "COLLAPSED": "magenta",
+    "FAILED": "red",
+    "INTERRUPTED": "dim",
+}

@@ -177,10 +177,10 @@ def _new_directory(plan: Plan) -> Path:
 def _ended(plan: Plan, out: Path) -> bool:
     """Return whether a run directory holds the plan's trial, and it ended."""
     from gansearch.recorder import Recorder
-    from gansearch.schema import INTERRUPTED
+    from gansearch.schema import UNFINISHED
 
     rows = Recorder(out).rows(plan.spec.key, [p.id for p in plan.spec.protocols])
-    return bool(rows) and all(row["status"] != INTERRUPTED for row in rows)
+    return bool(rows) and all(row["status"] not in UNFINISHED for row in rows)
 
 
 def _no_verdict(plan: Plan, as_json: bool) -> int:

@@ -25,8 +25,9 @@ from gansearch.errors import ResourceError
 from gansearch.placement import Placement
 from gansearch.search.observer import Observer
 from gansearch.search.searchers import CURRENT, SpecSearcher
-from gansearch.search.sections import Resources, Scheduler
+from gansearch.search.sections import Resources
 from gansearch.search.stopping import Limiter
+from gansearch.search.strategies import Scheduler
 from gansearch.search.study import Study
 from gansearch.search.worker import TrialWorker
 

@@ -1,13 +1,12 @@
-"""The sections of a study file: searcher, scheduler, resources, protocols, confirm, limits."""
+"""The sections of a study file that are no strategy: resources, protocols, confirm, limits."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import re
-from typing import Any
 
-from gansearch.errors import ConfigError, nearest
+from gansearch.errors import ConfigError
 from gansearch.protocols import PROTOCOLS, Protocol
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
@@ -20,58 +19,6 @@ def require(ok: bool, where: str, rule: str, value: object) -> None:
     """Raise ConfigError unless `ok`: `where` must be `rule`, got `value`."""
     if not ok:
         raise ConfigError(f"{where} must be {rule}, got {value}")
-
-
-def _choose(where: str, value: str, legal: tuple[str, ...]) -> None:
-    if value not in legal:
-        raise ConfigError(f"{where} is '{value}', which is not known", hint=nearest(value, legal))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Searcher:
-    """How points are chosen.
-
-    Attributes:
-        name: `random`, `grid`, or `tpe` (Optuna's tree-structured Parzen estimator).
-        startup_trials: random points before TPE's model is used, 1 or more.
-        multivariate: whether TPE models parameters jointly.
-    """
-
-    name: str = "random"
-    startup_trials: int = 10
-    multivariate: bool = True
-
-    def __post_init__(self) -> None:
-        _choose("searcher.name", self.name, ("random", "grid", "tpe"))
-        require(self.startup_trials >= 1, "searcher.startup_trials", "1 or more", self.startup_trials)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields that act."""
-        return dataclasses.asdict(self) if self.name == "tpe" else {"name": self.name}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Scheduler:
-    """Which trials are stopped early.
-
-    Attributes:
-        name: `none`, or `asha` (asynchronous successive halving).
-        grace_epochs: epochs that every trial is given, 1 or more.
-        reduction_factor: one in this many trials goes on at each rung, above 1.
-    """
-
-    name: str = "none"
-    grace_epochs: int = 1
-    reduction_factor: float = 3.0
-
-    def __post_init__(self) -> None:
-        _choose("scheduler.name", self.name, ("none", "asha"))
-        require(self.grace_epochs >= 1, "scheduler.grace_epochs", "1 or more", self.grace_epochs)
-        require(1 < self.reduction_factor < math.inf, "scheduler.reduction_factor", "above 1", self.reduction_factor)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields that act."""
-        return dataclasses.asdict(self) if self.name == "asha" else {"name": self.name}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

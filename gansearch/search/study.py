@@ -16,18 +16,18 @@ from gansearch.config import TrialConfig
 from gansearch.config_files import RULES, check_acts, load_config_file, read_protocol, read_seed
 from gansearch.errors import ConfigError, nearest
 from gansearch.protocols import Protocol
+from gansearch.search import pairings
 from gansearch.search.domains import plain
 from gansearch.search.sections import (
     Confirm,
     Limits,
     Protocols,
     Resources,
-    Scheduler,
-    Searcher,
     parse_duration,
     require,
 )
 from gansearch.search.space import Space
+from gansearch.search.strategies import SCHEDULERS, SEARCHERS, Scheduler, Searcher, Strategy
 from gansearch.seeds import digest
 from gansearch.yaml_files import bare_name, find_file, load_yaml, located
 
@@ -74,9 +74,7 @@ class Study:
         require(self.repeats >= 1, "repeats", "1 or more", self.repeats)
         most = self.max_concurrent
         require(most is None or most >= 1, "max_concurrent", "1 or more", most)
-        _check_trials(self)
-        if self.scheduler.name == "asha":
-            _check_asha(self)
+        pairings.check(self)
         if self.limits.gpu_hours is not None and self.resources.gpu == 0:
             raise ConfigError(
                 "limits.gpu_hours is set, but trials take no GPU", hint="set `resources: {gpu: ...}`, or use time_limit"
@@ -127,11 +125,8 @@ class Study:
                 raise ConfigError(f"a study needs the key '{key}'")
         given = {key: data[key] for key in _SIMPLE if key in data}
         values = {key: parsing.convert(hint, given[key], key) for key, hint in _SIMPLE.items() if key in given}
-        searcher = parsing.build(
-            Searcher, _named(data, "searcher", {"tpe": ("startup_trials", "multivariate")}), "searcher"
-        )
-        asha = {"asha": ("grace_epochs", "reduction_factor")}
-        scheduler = parsing.build(Scheduler, _named(data, "scheduler", asha), "scheduler")
+        searcher = parsing.build(Searcher, _named(data, "searcher", SEARCHERS), "searcher")
+        scheduler = parsing.build(Scheduler, _named(data, "scheduler", SCHEDULERS), "scheduler")
         space = _space(data, folder)
         _check_epochs(data, space)
         protocols = _protocols(data)
@@ -251,22 +246,31 @@ def _base(data: Mapping[str, Any], folder: Path | None) -> TrialConfig:
     return base.replace({_EPOCHS: epochs})
 
 
-def _named(data: Mapping[str, Any], key: str, options: Mapping[str, tuple[str, ...]]) -> object:
+def _named(data: Mapping[str, Any], key: str, strategies: Mapping[str, Strategy]) -> object:
     """Return the mapping of a searcher or scheduler, which may be given by its name alone.
 
-    An option of another one than the named is refused.
+    An option that the named strategy does not read is refused.
     """
     value = data.get(key, {})
     if isinstance(value, str):
         return {"name": value}
+    if isinstance(value, list | tuple):
+        raise ConfigError(f"{key} must be one strategy, got {list(value)}", hint="run a sweep for each")
+    known = {option for strategy in strategies.values() for option in strategy.options}
     if isinstance(value, Mapping):
-        for owner, names in options.items():
-            for name in names:
-                if name in value and value.get("name") != owner:
-                    raise ConfigError(
-                        f"{key}.{name} is an option of '{owner}'", hint=f"add `name: {owner}`, or remove it"
-                    )
+        named = strategies.get(str(value.get("name")))
+        for option in value:
+            if option in known and (named is None or option not in named.options):
+                owners = [name for name, strategy in strategies.items() if option in strategy.options]
+                raise ConfigError(
+                    f"{key}.{option} is an option of {_any_of(owners)}", hint=f"add `name: {owners[0]}`, or remove it"
+                )
     return value
+
+
+def _any_of(names: list[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def _protocols(data: Mapping[str, Any]) -> Protocols:
@@ -308,48 +312,7 @@ def _num_trials(data: Mapping[str, Any], searcher: Searcher, space: Space) -> in
     raise ConfigError(f"a study with searcher '{searcher.name}' needs the key 'num_trials'")
 
 
-def _check_trials(study: Study) -> None:
-    """Check the number of trials against the number of points."""
-    if study.searcher.name == "grid":
-        size = study.space.grid_size
-        if study.num_trials != size:
-            raise ConfigError(
-                f"num_trials is {study.num_trials}, but the grid has {size} points, the base among them",
-                hint="leave num_trials out, or use searcher: random",
-            )
-    elif study.space.finite:
-        size = study.space.count(study.num_trials)
-        if size < study.num_trials:
-            raise ConfigError(
-                f"num_trials is {study.num_trials}, but the space holds only {size} configurations",
-                hint="use searcher: grid, which tries each once, or `repeats` for several seeds each",
-            )
-
-
 def _check_epochs(data: Mapping[str, Any], space: Space) -> None:
     """Check that the space leaves the study's budget as it is."""
     if data.get("epochs") is not None and space.base.algorithm.epochs != data["epochs"]:
         raise ConfigError(f"epochs is {data['epochs']}, but space fixes {_EPOCHS} at {space.base.algorithm.epochs}")
-
-
-def _check_asha(study: Study) -> None:
-    names = {p.name: p.domain for p in study.space.parameters}
-    if _EPOCHS in names:
-        raise ConfigError(
-            f"asha compares trials at equal epochs, but the space searches {_EPOCHS}",
-            hint="use scheduler: none, or fix the epochs",
-        )
-    grace = study.scheduler.grace_epochs
-    if grace > study.epochs:
-        raise ConfigError(
-            f"scheduler.grace_epochs is {grace}, above the budget of {study.epochs} epochs",
-            hint="lower grace_epochs, or raise epochs",
-        )
-    every = study.base.score.report_every
-    if "score.report_every" in names:
-        every = max(every, *(int(str(v)) for v in names["score.report_every"].extremes()))
-    if every > grace:
-        raise ConfigError(
-            f"a trial reports every {every} epochs, so asha would see nothing by scheduler.grace_epochs, {grace}",
-            hint="lower score.report_every, or raise grace_epochs",
-        )

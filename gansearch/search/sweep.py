@@ -23,8 +23,9 @@ from gansearch.search.observer import Observer
 from gansearch.search.progress import Progress
 from gansearch.search.ray_tune import check_resources, connected, make_scheduler, run_trials
 from gansearch.search.searchers import Listed, Point, SpecSearcher, make_strategy
-from gansearch.search.sections import Limits, Scheduler
+from gansearch.search.sections import Limits
 from gansearch.search.stopping import Limiter, Reason, StopRequest
+from gansearch.search.strategies import Scheduler
 from gansearch.search.study import Study, load_study
 from gansearch.seeds import trial_seed
 from gansearch.spec import TrialSpec

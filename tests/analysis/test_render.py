@@ -174,7 +174,7 @@ def test_the_csv_has_every_digit(tmp_path: Path) -> None:
     assert score.interval is not None
     assert (float(ours["test_ll_low_95"]), float(ours["test_ll_high_95"])) == (score.interval.low, score.interval.high)
     assert (published["test_ll_low_95"], published["valid_n"], ours["valid_n"]) == ("", "", str(N_VALID))
-    assert (ours["stopped"], ours["interrupted"], ours["planned_seeds"]) == ("0", "0", "")
+    assert (ours["stopped"], ours["unfinished"], ours["planned_seeds"]) == ("0", "0", "")
 
 
 def test_markdown_rows_have_as_many_cells_as_the_head(tmp_path: Path) -> None:

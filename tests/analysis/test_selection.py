@@ -101,13 +101,13 @@ def test_lost_seeds_are_counted_and_the_mean_is_over_the_rest(tmp_path: Path) ->
     counts = found.leader.counts
     assert found.leader.valid_ll_mean == 7.0
     assert (counts.completed, counts.collapsed, counts.diverged, counts.failed) == (2, 1, 1, 2)
-    assert (counts.stopped, counts.interrupted, counts.seeds) == (0, 1, 6)
+    assert (counts.stopped, counts.unfinished, counts.seeds) == (0, 1, 6)
     assert (counts.ended, counts.bad, counts.bad_share) == (5, 4, 0.8)
-    assert "2 of 6 seeds completed (1 diverged, 2 failed, 1 interrupted); the mean is over those" in found.notes
+    assert "2 of 6 seeds completed (1 diverged, 2 failed, 1 unfinished); the mean is over those" in found.notes
     assert "1 of 2 completed seeds collapsed; the mean includes them" in found.notes
 
 
-LOSSES = (schema.STOPPED, schema.DIVERGED, schema.FAILED, schema.INTERRUPTED)
+LOSSES = tuple(status for status in schema.STATUSES if status != schema.COMPLETE)
 
 
 @pytest.mark.parametrize("stage", ["search", "confirm"])
@@ -129,9 +129,9 @@ def test_among_survivors_the_mean_decides_and_the_losses_are_told(tmp_path: Path
     found = _choose(tmp_path, rows)
     counts = found.leader.counts
     assert found.leader.config_id == A.config_id
-    assert (counts.stopped, counts.interrupted, counts.bad, counts.bad_share) == (2, 0, 0, 0.0)
+    assert (counts.stopped, counts.unfinished, counts.bad, counts.bad_share) == (2, 0, 0, 0.0)
     assert "1 of 3 seeds completed (2 stopped); the mean is over those" in found.notes
-    assert found.ranking[1].counts.interrupted == 1
+    assert found.ranking[1].counts.unfinished == 1
 
 
 def test_a_tie_needs_the_same_completeness(tmp_path: Path) -> None:
@@ -143,9 +143,9 @@ def test_fewer_confirm_seeds_than_planned_are_told(tmp_path: Path) -> None:
     rows = [trial_row(A, 1, score=1.0), *confirm_rows(A, 11, 2.0, 3.0), trial_row(A, 12, "confirm", status=LOSSES[3])]
     table = results.read(write_run(tmp_path, rows), "trials")
     for planned, expected in (
-        (3, ("1 of 3 planned confirm seeds completed (1 interrupted); the mean is over those",)),
-        (1, ("1 of 2 seeds completed (1 interrupted); the mean is over those",)),
-        (None, ("1 of 2 seeds completed (1 interrupted); the mean is over those",)),
+        (3, ("1 of 3 planned confirm seeds completed (1 unfinished); the mean is over those",)),
+        (1, ("1 of 2 seeds completed (1 unfinished); the mean is over those",)),
+        (None, ("1 of 2 seeds completed (1 unfinished); the mean is over those",)),
     ):
         assert choose(table, planned_confirm_seeds=planned).notes == expected
     whole = table[table["status"] == schema.COMPLETE]
@@ -158,7 +158,7 @@ def test_confirm_trials_that_were_all_interrupted_leave_the_choice_to_the_search
     cut = [trial_row(B, s, "confirm", status=schema.INTERRUPTED) for s in (11, 12)]
     found = _choose(tmp_path / "cut", rows + cut)
     assert (found.stage, found.leader.config_id) == ("search", B.config_id)
-    assert found.notes[0].startswith("every confirm trial was interrupted, so the search chose")
+    assert found.notes[0].startswith("no confirm trial has ended, so the search chose")
     assert any("optimistic" in note for note in found.notes)
     with pytest.raises(ResultsError, match="no confirm trial completed, so none can be chosen: 2 INTERRUPTED"):
         _choose(tmp_path / "alone", cut)

@@ -13,7 +13,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from gansearch.errors import ResourceError
 from gansearch.search.ray_tune import check_resources, connected, make_scheduler, placement
-from gansearch.search.sections import Resources, Scheduler
+from gansearch.search.sections import Resources
+from gansearch.search.strategies import Scheduler
 from tests.search.small_studies import Sweeping, plan
 
 

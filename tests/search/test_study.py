@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from gansearch.config import TrialConfig
 from gansearch.errors import ConfigError
 from gansearch.protocols import Protocol, protocol
-from gansearch.search.sections import Confirm, Limits, Protocols, Resources, Scheduler, Searcher, parse_duration
+from gansearch.search.sections import Confirm, Limits, Protocols, Resources, parse_duration
 from gansearch.search.space import Space
+from gansearch.search.strategies import Scheduler, Searcher
 from gansearch.search.study import Study
 from gansearch.yaml_files import dump_yaml, parse_yaml
 from tests.search.small_plans import ASHA, GRID, SMALL, changed
