@@ -56,6 +56,15 @@ class RunPaths:
         """Its existence asks the driver to end the sweep."""
         return self.root / "stop"
 
+    @property
+    def claims(self) -> Path:
+        """Folder of drivers' claims on the run: one while a sweep runs, none else."""
+        return self.root / "claims"
+
+    def claim(self, claim_id: str) -> Path:
+        """One driver's claim, as JSON."""
+        return self.claims / (safe_name(claim_id) + ".json")
+
     def table(self, name: str) -> Path:
         """Folder of a table's Parquet parts."""
         return self.root / name

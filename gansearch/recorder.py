@@ -40,9 +40,13 @@ class Recorder:
 
     Attributes:
         run: the run directory.
+        claim_id: of the driver it writes for; once that driver's claim on the run is gone, nothing is written,
+            so that a worker that outlives its sweep does not write into the one that went on. None for a run
+            without a driver.
     """
 
     run: Path
+    claim_id: str | None = None
 
     @property
     def paths(self) -> RunPaths:
@@ -51,8 +55,13 @@ class Recorder:
 
     def trial(self, key: TrialKey, row: Mapping[str, object]) -> None:
         """Write a trial's row under one protocol."""
+        self._check_claim()
         path = self.paths.part(schema.TRIALS.name, key, str(row["protocol_id"]))
         results.write_part(path, schema.TRIALS, [row])
+
+    def _check_claim(self) -> None:
+        if self.claim_id is not None and not self.paths.claim(self.claim_id).exists():
+            raise ResultsError(f"another driver holds {self.run} now, so this one writes nothing more there")
 
     def rows(self, key: TrialKey, protocol_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return the trial's rows under these protocols, as far as they are there."""
@@ -61,6 +70,7 @@ class Recorder:
 
     def table(self, table: schema.Table, key: TrialKey, rows: Sequence[Mapping[str, object]]) -> None:
         """Write a trial's part of a table (curves, samples or examples) anew."""
+        self._check_claim()
         results.write_part(self.paths.part(table.name, key), table, rows)
 
     def read_table(self, table: schema.Table, key: TrialKey) -> list[dict[str, Any]]:
@@ -78,6 +88,7 @@ class Recorder:
 
     def save_checkpoint(self, key: TrialKey, checkpoint: Checkpoint) -> None:
         """Replace the trial's checkpoint."""
+        self._check_claim()
         _save(self.paths.checkpoint(key), checkpoint)
 
     def load_checkpoint(self, key: TrialKey) -> Checkpoint | None:
@@ -87,6 +98,7 @@ class Recorder:
 
     def drop_checkpoint(self, key: TrialKey) -> None:
         """Remove the checkpoint of a trial that has ended; a finalist's weights beside it stay."""
+        self._check_claim()
         path = self.paths.checkpoint(key)
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty, or never made

@@ -1,0 +1,242 @@
+"""Which driver holds a run: one at a time, on any storage that lists what was written.
+
+A driver claims a run by writing a claim of its own and then listing the claims: where another one lives, it
+withdraws. Two that claim at the same moment both see the other and both withdraw, so no lock, no exclusive
+creation and no clock is needed, and a shared file system or an object store serves as well as a disk. A holder
+renews its claim every few seconds. A claim's life is judged by its process where that can be asked for, else by
+whether it is renewed while one watches: clocks of two machines are never compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from gansearch import parsing, results
+from gansearch.errors import ConfigError, ResultsError
+from gansearch.paths import RunPaths
+
+RENEW_SECONDS = 5.0
+WATCH_SECONDS = 20.0
+"""A claim of another machine that is not renewed for so long is taken for dead."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A driver's claim on a run.
+
+    Attributes:
+        id: of this claim, unlike any other.
+        host: the driver's machine.
+        place: where its process number means something: machine, start of the machine, process namespace.
+        pid: its process.
+        started: when the process started, as the system counts; tells it from a later one of its number.
+        since: when it was made, ISO 8601.
+        renewed: how often it was renewed.
+    """
+
+    id: str
+    host: str
+    place: str
+    pid: int
+    started: str
+    since: str
+    renewed: int = 0
+
+    def describe(self) -> str:
+        """Return who holds the run, and since when."""
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether its process runs; None where that cannot be told from here."""
+        if self.place != _place():
+            return None
+        return _started(self.pid) == self.started
+
+
+def _place() -> str:
+    """Return what tells this machine's processes from those of others."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process started; None where none of that number runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    try:
+        # After the name, which may hold spaces: state is field 3, the start time field 22.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "unknown"
+    return None if fields[0] == "Z" else fields[19]
+
+
+class Lease:
+    """A run that this process holds, until `release`.
+
+    Attributes:
+        claim: what stands in the run directory.
+    """
+
+    def __init__(self, run: Path, claim: Claim) -> None:
+        self.claim = claim
+        self._run = run
+        self._path = RunPaths(run).claim(claim.id)
+        self._ended = threading.Event()
+        self._renewer = threading.Thread(target=self._renew, daemon=True, name="lease")
+        self._renewer.start()
+
+    @property
+    def lost(self) -> bool:
+        """Whether another driver took the run over, having taken this one for dead."""
+        return not self._ended.is_set() and not self._path.exists()
+
+    def release(self) -> None:
+        """Give the run back."""
+        self._ended.set()
+        self._renewer.join()
+        self._path.unlink(missing_ok=True)
+
+    def _renew(self) -> None:
+        renewed = 0
+        while not self._ended.wait(RENEW_SECONDS):
+            if not self._path.exists():
+                return
+            renewed += 1
+            # A moment in which the storage does not answer is survived; the next renewal may do.
+            with contextlib.suppress(ResultsError):
+                _write(self._path, dataclasses.replace(self.claim, renewed=renewed))
+                # One that is renewed is no mere attempt: it took this driver for dead between the two lines above.
+                if any(c.renewed and c.id != self.claim.id for c in _claims(self._run).values()):
+                    self._path.unlink(missing_ok=True)
+                    return
+
+
+def _write(path: Path, claim: Claim) -> None:
+    results.write_json(path, dataclasses.asdict(claim))
+
+
+@contextlib.contextmanager
+def held(run: Path) -> Iterator[Lease]:
+    """Hold a run for the time of the block.
+
+    Args:
+        run: the run directory; may be new.
+
+    Raises:
+        ResultsError: when another driver holds it (the message says which and since when), or it cannot be
+            written.
+    """
+    lease = claim(run)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def claim(run: Path) -> Lease:
+    """Claim a run and return the lease; `held` is the safer way.
+
+    Raises:
+        ResultsError: as `held`.
+    """
+    _refuse_if_held(run, own="")
+    own = Claim(
+        id=uuid.uuid4().hex[:12],
+        host=socket.gethostname(),
+        place=_place(),
+        pid=os.getpid(),
+        started=_started(os.getpid()) or "unknown",
+        since=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    path = RunPaths(run).claim(own.id)
+    _write(path, own)
+    try:
+        _refuse_if_held(run, own.id)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return Lease(run, own)
+
+
+def holder(run: Path) -> Claim | None:
+    """Return the claim of the driver that holds a run; None where it is free.
+
+    Claims of dead drivers are removed. Takes `WATCH_SECONDS` where a driver of another machine left one.
+    """
+    for path, found in _claims(run).items():
+        if _lives(path, found):
+            return found
+        path.unlink(missing_ok=True)
+    return None
+
+
+def _refuse_if_held(run: Path, own: str) -> None:
+    for path, found in _claims(run).items():
+        if found.id == own:
+            continue
+        if _lives(path, found):
+            raise ResultsError(
+                f"{run} is held by another driver: {found.describe()}",
+                hint=f"`gansearch status {run}` shows what it does, `gansearch stop {run}` ends it",
+            )
+        path.unlink(missing_ok=True)
+
+
+def _claims(run: Path) -> dict[Path, Claim]:
+    folder = RunPaths(run).claims
+    found = {}
+    for path in sorted(folder.glob("[!._]*.json")) if folder.is_dir() else ():
+        claim_there = _read(path)
+        if claim_there is not None:
+            found[path] = claim_there
+    return found
+
+
+def _read(path: Path) -> Claim | None:
+    """Return the claim of a file; None where it is gone.
+
+    Raises:
+        ResultsError: when it is no claim.
+    """
+    try:
+        return parsing.build(Claim, json.loads(path.read_text(encoding="utf-8")), "it")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, ConfigError) as error:
+        raise ResultsError(
+            f"{path} is not a driver's claim: {error}", hint="remove it if no sweep runs there"
+        ) from error
+
+
+def _lives(path: Path, found: Claim) -> bool:
+    """Return whether a claim's driver lives, watching it where its process cannot be asked for."""
+    if found.alive is not None:
+        return found.alive
+    until = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < until:
+        now = _read(path)
+        if now is None:
+            return False
+        if now.renewed != found.renewed:
+            return True
+        time.sleep(min(RENEW_SECONDS / 5, 1.0))
+    return False

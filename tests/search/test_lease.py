@@ -1,0 +1,149 @@
+"""One driver holds a run: claims, their life, take-over of what a dead driver left."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gansearch import results
+from gansearch.errors import ResultsError
+from gansearch.paths import RunPaths, TrialKey
+from gansearch.recorder import Checkpoint, Recorder
+from gansearch.search import lease
+
+KEY = TrialKey("0123456789ab", 3, "search")
+
+
+def _other_place(run: Path, **changes: object) -> lease.Claim:
+    """Leave the claim of a driver on another machine."""
+    claim = lease.Claim(
+        id="c0ffee", host="far", place="far away", pid=1, started="2", since="2020-01-01T00:00:00+00:00"
+    )
+    claim = dataclasses.replace(claim, **changes)  # type: ignore[arg-type]
+    results.write_json(RunPaths(run).claim(claim.id), dataclasses.asdict(claim))
+    return claim
+
+
+def test_one_driver_holds_a_run_and_gives_it_back(tmp_path: Path) -> None:
+    with lease.held(tmp_path / "run") as first:
+        assert lease.holder(tmp_path / "run") == first.claim
+        with pytest.raises(ResultsError, match=f"held by another driver: process {first.claim.pid} on .*, since 20"):
+            lease.claim(tmp_path / "run")
+        assert not first.lost
+    assert lease.holder(tmp_path / "run") is None
+    with lease.held(tmp_path / "run") as second:
+        assert second.claim.id != first.claim.id
+
+
+def test_what_a_killed_driver_left_is_taken_over(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from gansearch.search import lease
+lease.claim(Path({str(tmp_path)!r}))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list(RunPaths(tmp_path).claims.glob("*.json"))) == 1
+    with lease.held(tmp_path) as held:
+        assert [p.stem for p in RunPaths(tmp_path).claims.glob("*.json")] == [held.claim.id]
+
+
+def test_a_later_process_of_the_same_number_is_another(tmp_path: Path) -> None:
+    with lease.held(tmp_path) as held:
+        assert held.claim.alive
+        assert not dataclasses.replace(held.claim, started="1").alive
+        assert dataclasses.replace(held.claim, place="far away").alive is None
+
+
+def test_a_claim_of_another_machine_lives_while_it_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "WATCH_SECONDS", 3.0)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
+    claim = _other_place(tmp_path)
+    ended = threading.Event()
+
+    def renew() -> None:
+        for renewed in range(1, 1000):
+            if ended.wait(0.1):
+                return
+            _other_place(tmp_path, renewed=renewed)
+
+    renewer = threading.Thread(target=renew)
+    renewer.start()
+    try:
+        with pytest.raises(ResultsError, match="process 1 on far, since 2020-01-01"):
+            lease.claim(tmp_path)
+    finally:
+        ended.set()
+        renewer.join()
+    monkeypatch.setattr(lease, "WATCH_SECONDS", 0.5)
+    with lease.held(tmp_path):
+        assert not RunPaths(tmp_path).claim(claim.id).exists()
+
+
+def test_a_holder_renews_and_notices_that_it_lost_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    held = lease.claim(tmp_path)
+    path = RunPaths(tmp_path).claim(held.claim.id)
+    until = time.monotonic() + 20
+    while '"renewed": 0' in path.read_text() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert '"renewed": 0' not in path.read_text()
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 60.0)
+    time.sleep(0.3)  # past a renewal that was under way
+    path.unlink()
+    assert held.lost
+    held.release()
+    assert not held.lost
+
+
+@pytest.mark.parametrize("together", [2, 5])
+def test_of_drivers_that_claim_at_once_at_most_one_holds(tmp_path: Path, together: int) -> None:
+    start, outcomes = threading.Barrier(together), []
+
+    def attempt(run: Path) -> None:
+        start.wait()
+        try:
+            outcomes.append(lease.claim(run))
+        except ResultsError:
+            outcomes.append(None)
+
+    for turn in range(10):
+        outcomes.clear()
+        run = tmp_path / str(turn)
+        threads = [threading.Thread(target=attempt, args=(run,)) for _ in range(together)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        held = [one for one in outcomes if one is not None]
+        assert len(outcomes) == together
+        assert len(held) <= 1
+        assert len(list(RunPaths(run).claims.glob("*.json"))) == len(held)
+        for one in held:
+            one.release()
+
+
+def test_a_file_that_is_no_claim_is_named(tmp_path: Path) -> None:
+    results.write_text(RunPaths(tmp_path).claim("abc"), "{}")
+    with pytest.raises(ResultsError, match=r"abc\.json is not a driver's claim"):
+        lease.claim(tmp_path)
+
+
+def test_a_recorder_writes_nothing_once_its_drivers_claim_is_gone(tmp_path: Path) -> None:
+    with lease.held(tmp_path) as held:
+        recorder = Recorder(tmp_path, held.claim.id)
+        recorder.save_checkpoint(KEY, Checkpoint({}, {"epochs": 1}))
+    with pytest.raises(ResultsError, match="another driver holds"):
+        recorder.save_checkpoint(KEY, Checkpoint({}, {"epochs": 2}))
+    with pytest.raises(ResultsError, match="another driver holds"):
+        recorder.drop_checkpoint(KEY)
+    kept = Recorder(tmp_path).load_checkpoint(KEY)
+    assert kept is not None
+    assert kept.state == {"epochs": 1}
