@@ -22,9 +22,8 @@ KEY = TrialKey("0123456789ab", 3, "search")
 
 def _other_place(run: Path, **changes: object) -> lease.Claim:
     """Leave the claim of a driver on another machine."""
-    claim = lease.Claim(
-        id="c0ffee", host="far", place="far away", pid=1, started="2", since="2020-01-01T00:00:00+00:00"
-    )
+    since = "2020-01-01T00:00:00+00:00"
+    claim = lease.Claim(id="c0ffee", host="far", place="far away", pid=1, started="2", since=since)
     claim = dataclasses.replace(claim, **changes)  # type: ignore[arg-type]
     results.write_json(RunPaths(run).claim(claim.id), dataclasses.asdict(claim))
     return claim
@@ -101,6 +100,23 @@ def test_a_holder_renews_and_notices_that_it_lost_the_run(tmp_path: Path, monkey
     assert held.lost
     held.release()
     assert not held.lost
+
+
+def test_a_holder_yields_to_one_that_took_the_run_over_while_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    held = lease.claim(tmp_path)
+    _other_place(tmp_path, renewed=0)  # a mere attempt
+    time.sleep(0.5)
+    assert not held.lost
+    _other_place(tmp_path, renewed=1)
+    until = time.monotonic() + 20
+    while not held.lost and time.monotonic() < until:
+        time.sleep(0.02)
+    assert held.lost
+    held.release()
+    assert [p.stem for p in RunPaths(tmp_path).claims.glob("*.json")] == ["c0ffee"]
 
 
 @pytest.mark.parametrize("together", [2, 5])
