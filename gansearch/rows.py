@@ -14,6 +14,12 @@ from gansearch.spec import TrialSpec
 Row = dict[str, Any]
 
 
+def identity(spec: TrialSpec) -> Row:
+    """Return the columns that every table identifies a trial by."""
+    key = spec.key
+    return {"config_id": key.config_id, "seed": key.seed, "stage": key.stage, "fold": key.fold}
+
+
 def draft_row(spec: TrialSpec, digests: Mapping[str, str]) -> Row:
     """Return what is known of a trial before it starts.
 
@@ -37,6 +43,7 @@ def draft_row(spec: TrialSpec, digests: Mapping[str, str]) -> Row:
         "report_protocol_json": json.dumps(spec.report_protocol.to_dict(), sort_keys=True),
         **{f"data_{split}_digest": digests[split] for split in ("train", "valid", "test")},
         **cfg_columns(spec.config),
+        "cfg_schedule": json.dumps(schedule) if (schedule := spec.config.to_dict().get("schedule")) else None,
         "cfg_json": spec.config.to_json(),
         "run_started": datetime.datetime.now(datetime.UTC),
     }

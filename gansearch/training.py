@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
 import hashlib
 import logging
 import math
@@ -15,19 +14,17 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-import torch
-
-from gansearch import pictures, protocols, schema, scoring
+from gansearch import pictures, schema, scoring
 from gansearch.config import TrialConfig
 from gansearch.core import diagnostics
 from gansearch.core.adversarial import Adversarial
-from gansearch.core.datasets import Dataset, as_tensor
+from gansearch.core.datasets import Dataset
 from gansearch.core.shapes import Float, Tensor, UInt8
 from gansearch.errors import DataError, ResultsError
 from gansearch.placement import Placement
 from gansearch.provenance import environment
 from gansearch.recorder import Checkpoint, Recorder
-from gansearch.rows import Row
+from gansearch.rows import Row, identity
 from gansearch.spec import TrialSpec
 
 _log = logging.getLogger(__name__)
@@ -68,16 +65,6 @@ def make_learner(config: TrialConfig, train: UInt8[Tensor, "n d"], levels: int, 
     return Adversarial(config, train, levels, seed)
 
 
-@functools.lru_cache(maxsize=1)
-def _on_device(data: Dataset, device: torch.device, num_samples: int) -> tuple[Tensor, diagnostics.Reference]:
-    """Return the validation images on a device, and what diagnostics need, with the training images there.
-
-    Kept for the process's next trial, which mostly has the same data: on MNIST this takes a second or two.
-    """
-    train, valid = as_tensor(data.train).to(device), as_tensor(data.valid).to(device)
-    return valid, diagnostics.reference(train, valid, data.levels, num_samples=num_samples)
-
-
 class Training:
     """The model, the data on its device, and everything that reports have gathered so far.
 
@@ -106,8 +93,8 @@ class Training:
         self._checkpoint_seconds = placement.checkpoint_seconds
         row.update(environment(self._device, placement.threads), run_gpu_share=placement.gpu_share)
         fewest = min(p.num_samples for p in (*spec.protocols, spec.report_protocol))
-        self._valid, self._reference = _on_device(data, self._device, fewest)
-        self._learner = make_learner(spec.config, self._reference.train, data.levels, spec.seed)
+        self._images = scoring.images_on(self._device, data, fewest)
+        self._learner = make_learner(spec.config, self._images.reference.train, data.levels, spec.seed)
         self._epochs = 0
         self._amid_epochs = False
         self._best: dict[str, Tensor] | None = None
@@ -171,8 +158,8 @@ class Training:
         weights = self._learner.weights()
         # The same noise at every report: differences between epochs are those of the weights.
         samples = self._learner.sample(weights, spec.report_protocol.num_samples, "report")
-        score, fit = scoring.score_valid(samples, self._valid, self._data.levels, spec.report_protocol)
-        diversity = diagnostics.diversity(samples, self._reference)
+        score, fit = scoring.score_valid(samples, self._images.valid, self._data.levels, spec.report_protocol)
+        diversity = diagnostics.diversity(samples, self._images.reference)
         counters = self._learner.counters()
         self._curves.append(
             {
@@ -222,9 +209,8 @@ class Training:
     def scores(self) -> list[Row]:
         """Score the finished trial; return the columns of its row under each protocol.
 
-        Where the spec reads the test set, its evaluations go to the ledger, one already made of the same
-        model is used again, and the per-example values, the sheet and the weights are kept. Without a
-        finite validation score under every protocol nothing is kept.
+        Where the spec reads the test set, so does this, as `scoring.score_model` says. With a finite validation
+        score under every protocol a finalist's sheet and weights are kept.
         """
         started = time.monotonic()
         spec = self._spec
@@ -233,74 +219,22 @@ class Training:
         else:
             weights, epoch = self._learner.weights(), self._epochs
         digest = weights_digest(weights)
-        columns: list[Row] = []
-        examples: list[Row] = []
-        for protocol in spec.protocols:
-            samples = self._learner.sample(weights, protocol.num_samples, "score")
-            valid, fit = scoring.score_valid(samples, self._valid, self._data.levels, protocol)
-            row: Row = {
-                "valid_ll_mean": valid.mean,
-                "valid_ll_se_examples": valid.se,
-                "valid_n": len(valid.ll),
-                "sigma": fit.sigma,
-                "sigma_at_edge": fit.at_edge,
-                "scored_epoch": epoch,
-                "weights_digest": digest,
-                **dataclasses.asdict(diagnostics.diagnose(samples, self._reference)),
-            }
-            columns.append(row)
-            if spec.scores_test and math.isfinite(valid.mean):
-                examples += _examples(spec, protocol.id, "valid", valid)
-                row |= self._score_test(samples, fit.sigma, digest, protocol, examples)
+        model = scoring.Model(spec=spec, sampler=self._learner, weights=weights, epoch=epoch, digest=digest)
+        columns = [scoring.score_model(model, protocol, self._images, self._recorder) for protocol in spec.protocols]
         if all(math.isfinite(row["valid_ll_mean"]) for row in columns):
-            self._keep(weights, epoch, digest, examples)
+            self._keep(model)
         self._scored_since(started)
         return columns
 
-    def _score_test(
-        self, samples: Tensor, sigma: float, digest: str, protocol: protocols.Protocol, examples: list[Row]
-    ) -> Row:
-        """Return the test columns under a protocol, from the ledger or by reading the test set once.
-
-        The per-example values are added to `examples`.
-        """
-        spec, data, recorder = self._spec, self._data, self._recorder
-        names = ("test_ll_mean", "test_ll_se_examples", "test_n")
-        entry = recorder.find_test_evaluation(digest, protocol.id, data.digests["test"])
-        # Those of this trial's own earlier evaluation; another trial's stand in its own part.
-        kept = [r for r in recorder.read_table(schema.EXAMPLES, spec.key) if r["protocol_id"] == protocol.id]
-        tested = [row for row in kept if row["split"] == "test"]
-        if entry is not None:
-            examples += tested
-            return {name: entry[name] for name in names} | {"test_evaluation": "reused"}
-        if data.test is None:
-            raise DataError("the test split is locked away from this trial, but its stage scores it")
-        if tested and kept[: -len(tested)] == [r for r in examples if r["protocol_id"] == protocol.id]:
-            # Killed before the ledger's entry. Equal validation values: they are of these very weights.
-            ll = torch.tensor([row["ll"] for row in tested], dtype=torch.float64)
-            score = scoring.SplitScore(ll, torch.arange(len(ll)))
-            examples += tested
-        else:
-            test = as_tensor(data.test).to(self._device)
-            score = scoring.score_test(samples, test, data.levels, sigma, protocol.dtype)
-            examples += _examples(spec, protocol.id, "test", score)
-            # Before the ledger's entry: once that is there, the test set is not read for them again.
-            recorder.table(schema.EXAMPLES, spec.key, examples)
-        scores = dict(zip(names, (score.mean, score.se, len(score.ll)), strict=True))
-        model = {"weights_digest": digest, "protocol_id": protocol.id, "data_test_digest": data.digests["test"]}
-        recorder.record_test_evaluation({**identity(spec), **model, **scores})
-        return {**scores, "test_evaluation": "made"}
-
-    def _keep(self, weights: Mapping[str, Tensor], epoch: int, digest: str, examples: list[Row]) -> None:
-        """Keep what a finished trial leaves beside its row."""
+    def _keep(self, model: scoring.Model) -> None:
+        """Keep what a finished trial leaves beside its row and its examples."""
         spec = self._spec
         if spec.scores_test:
-            self._recorder.table(schema.EXAMPLES, spec.key, examples)
-            self._picture("sheet", weights, SHEET_PICTURES, 10, epoch)
+            self._picture("sheet", model.weights, SHEET_PICTURES, 10, model.epoch)
             self._recorder.table(schema.SAMPLES, spec.key, self._pictures)
         if spec.stage != "search":
-            state = {"spec": spec.to_dict(), "scored_epoch": epoch, "weights_digest": digest}
-            self._recorder.save_weights(spec.key, weights, state)
+            state = {"spec": spec.to_dict(), "scored_epoch": model.epoch, "weights_digest": model.digest}
+            self._recorder.save_weights(spec.key, model.weights, state)
 
     def checkpoint(self) -> None:
         """Keep everything that the trial needs to go on from its last report.
@@ -358,12 +292,6 @@ class Training:
         self._pictures = [row for row in samples if row["epoch"] <= epochs and row["kind"] == "report"]
 
 
-def identity(spec: TrialSpec) -> Row:
-    """Return the columns that every table identifies a trial by."""
-    key = spec.key
-    return {"config_id": key.config_id, "seed": key.seed, "stage": key.stage, "fold": key.fold}
-
-
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
     """Return the digest of a model's parameters: equal for equal bits."""
     content = hashlib.blake2b(digest_size=16)
@@ -372,9 +300,3 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
         content.update(f"{name}{tuple(tensor.shape)}".encode())
         content.update(tensor.numpy().tobytes())
     return content.hexdigest()
-
-
-def _examples(spec: TrialSpec, protocol_id: str, split: str, score: scoring.SplitScore) -> list[Row]:
-    common = {**identity(spec), "protocol_id": protocol_id, "split": split}
-    pairs = zip(score.index.tolist(), score.ll.tolist(), strict=True)
-    return [{**common, "index": index, "ll": ll} for index, ll in pairs]

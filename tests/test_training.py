@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gansearch import training
+from gansearch import scoring
 from gansearch.core.datasets import load
 from gansearch.errors import ResourceError
 from gansearch.placement import Placement
@@ -39,10 +39,10 @@ def test_a_gpu_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 def test_the_data_are_prepared_once_for_all_trials_of_a_process(tmp_path: Path) -> None:
     data = dataclasses.replace(digits())
-    hits = training._on_device.cache_info().hits
+    hits = scoring.images_on.cache_info().hits
     for seed in (1, 2, 3):
         run_trial(spec(seed=seed), tmp_path, data=data)
-    assert training._on_device.cache_info().hits == hits + 2
+    assert scoring.images_on.cache_info().hits == hits + 2
 
 
 def test_a_trial_does_not_depend_on_those_before_it_in_its_process(tmp_path: Path) -> None:
