@@ -16,6 +16,7 @@ from typing import Any
 
 from gansearch import parsing
 from gansearch.errors import ConfigError, nearest
+from gansearch.schedule import Change, check_schedule
 from gansearch.seeds import digest
 
 
@@ -265,6 +266,8 @@ class TrialConfig:
         momentum: settings of the rule `momentum`.
         adam: settings of the rule `adam`.
         score: when reports happen and which weights are scored.
+        schedule: changes on the way, in the order of their epochs. The recipe's own schedules go on with the new
+            values: `lr_decay` divides the new rate by as much as it would have divided the old one.
     """
 
     dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
@@ -276,6 +279,17 @@ class TrialConfig:
     momentum: MomentumConfig = dataclasses.field(default_factory=MomentumConfig)
     adam: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
+    schedule: tuple[Change, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_schedule(self.schedule, self.algorithm.epochs, self.update.rule)
+        for i, change in enumerate(self.schedule):
+            for name, value in change.values:
+                section, key = name.split(".")
+                try:
+                    dataclasses.replace(getattr(self, section), **{key: value})
+                except ConfigError as error:
+                    raise ConfigError(f"schedule[{i}]: {error.message}", hint=error.hint) from None
 
     @property
     def config_id(self) -> str:
@@ -297,6 +311,11 @@ class TrialConfig:
             if section != inactive:
                 value = parsing.convert(hint, self.get(name), name)
                 nested.setdefault(section, {})[key] = list(value) if isinstance(value, tuple) else value
+        if self.schedule:  # without one, the ids are those of configurations that knew no schedule
+            nested["schedule"] = [
+                {"after": c.after, "values": {name: float(value) for name, value in sorted(c.values)}}
+                for c in self.schedule
+            ]
         return nested
 
     def to_json(self) -> str:
@@ -325,8 +344,28 @@ class TrialConfig:
                 raise ConfigError(f"no parameter is called '{name}'", hint=nearest(name, types))
             section, key = name.split(".")
             changes.setdefault(section, {})[key] = parsing.convert(types[name], value, name)
-        sections = {name: dataclasses.replace(getattr(self, name), **new) for name, new in changes.items()}
+        sections: dict[str, Any] = {
+            name: dataclasses.replace(getattr(self, name), **new) for name, new in changes.items()
+        }
         return dataclasses.replace(self, **sections)
+
+    def at_epoch(self, epochs: int) -> TrialConfig:
+        """Return the configuration that the epoch after so many is trained with, without a schedule."""
+        if not self.schedule:
+            return self
+        values = {name: value for c in self.schedule if c.after <= epochs for name, value in c.values}
+        return dataclasses.replace(self, schedule=()).replace(values)
+
+    def changed(self, after: int, values: Mapping[str, float]) -> TrialConfig:
+        """Return a copy whose values change after so many epochs; those of a change at that epoch are kept beside.
+
+        Raises:
+            ConfigError: when there are later changes, or a value cannot change or is out of range.
+        """
+        earlier = tuple(c for c in self.schedule if c.after != after)
+        merged = {name: value for c in self.schedule if c.after == after for name, value in c.values} | dict(values)
+        change = Change(after=after, values=tuple(sorted(merged.items())))
+        return dataclasses.replace(self, schedule=(*earlier, change))
 
     def get(self, name: str) -> object:
         """Return the value of a dotted parameter name."""
@@ -340,5 +379,6 @@ def parameters() -> tuple[tuple[str, Any], ...]:
     return tuple(
         (f"{section}.{key}", hint)
         for section, cls in typing.get_type_hints(TrialConfig).items()
+        if dataclasses.is_dataclass(cls)
         for key, hint in typing.get_type_hints(cls).items()
     )

@@ -22,7 +22,8 @@ def build(cls: type[T], data: object, where: str) -> T:
     """Return the dataclass `cls` built from a mapping.
 
     Args:
-        cls: a dataclass whose fields are scalars, tuples of scalars, optionals or dataclasses.
+        cls: a dataclass whose fields are scalars, tuples of scalars, optionals or dataclasses, or tuples of
+            (name, value) pairs, which a mapping stands for.
         data: the mapping, as read from YAML or JSON.
         where: what the mapping is called in messages, such as `base.generator`.
 
@@ -51,16 +52,18 @@ def convert(hint: Any, value: object, where: str) -> Any:
         return None if value is None else convert(inner[0], value, where)
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), value, where)
-    if origin is tuple:
+    pairs = origin is tuple and typing.get_origin(typing.get_args(hint)[0]) is tuple
+    if origin is tuple and not pairs:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where} must be a list, got {_show(value)}")
         item = typing.get_args(hint)[0]
         return tuple(convert(item, v, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is dict:
+    if origin is dict or pairs:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} must be a mapping, got {_show(value)}")
-        of = typing.get_args(hint)[1]
-        return {str(k): convert(of, v, f"{where}.{k}") for k, v in value.items()}
+        of = typing.get_args(typing.get_args(hint)[0] if pairs else hint)[1]
+        out = {str(k): convert(of, v, f"{where}.{k}") for k, v in value.items()}
+        return tuple(sorted(out.items())) if pairs else out
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(value)

@@ -6,6 +6,7 @@ them follow from (seed, purpose, t), so the tensors of `save` and the count of e
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping
 
@@ -68,30 +69,31 @@ class Adversarial:
 
     def train_epoch(self) -> dict[str, float]:
         """Train one epoch of real data; return the mean of each of `MEASURES` over its steps."""
-        config, state = self.config, self._state
+        config, state = self.config.at_epoch(self.epochs), self._state
+        nets = dataclasses.replace(self._nets, discriminator=config.discriminator)  # its dropout may have changed
         m, k = config.algorithm.batch_size, config.algorithm.k
         order = self._draws.permutation("order", self.epochs, len(self._train))
         totals = torch.zeros(len(MEASURES), device=self._train.device)
         for i in range(self.steps_per_epoch):
             t = self.epochs * self.steps_per_epoch + i  # discriminator steps before this one
             update_g = (t + 1) % k == 0
-            rates = self._rates(t)
-            batch = self._minibatch(t, to_unit(self._train[order[i * m : (i + 1) * m]], self._levels))
+            rates = self._rates(t, config)
+            batch = self._minibatch(t, to_unit(self._train[order[i * m : (i + 1) * m]], self._levels), nets)
             if update_g and config.algorithm.order == "simultaneous":
-                totals += algorithm1.joint_step(state, batch, rates, self._nets, config)
+                totals += algorithm1.joint_step(state, batch, rates, nets, config)
             else:
-                totals += algorithm1.discriminator_step(state, batch, rates, self._nets, config)
+                totals += algorithm1.discriminator_step(state, batch, rates, nets, config)
             self._counts[1] += state.alive
             if update_g:
                 if config.algorithm.order == "alternating":
                     # The listing draws fresh noise for G's own step.
-                    algorithm1.generator_step(state, self._noise("generator", t), rates, self._nets, config)
+                    algorithm1.generator_step(state, self._noise("generator", t, nets), rates, nets, config)
                 self._counts[0] += state.alive
         self.epochs += 1
         return dict(zip(MEASURES, (totals / self.steps_per_epoch).tolist(), strict=True))
 
-    def _rates(self, t: int) -> Rates:
-        config, momentum = self.config, self.config.momentum
+    def _rates(self, t: int, config: TrialConfig) -> Rates:
+        momentum = config.momentum
         if config.update.rule == "adam":
             lr_g, lr_d = config.adam.lr_g, config.adam.lr_d
         else:
@@ -105,19 +107,19 @@ class Adversarial:
             d_update=t + 1,
         )
 
-    def _minibatch(self, t: int, x: Tensor) -> Minibatch:
+    def _minibatch(self, t: int, x: Tensor, nets: Networks) -> Minibatch:
         m = self.config.algorithm.batch_size
         return Minibatch(
             x=x,
-            masks=networks.draw_masks(self._nets, self._draws, "real", t, m),
-            noise=self._noise("fake", t),
+            masks=networks.draw_masks(nets, self._draws, "real", t, m),
+            noise=self._noise("fake", t, nets),
         )
 
-    def _noise(self, purpose: str, t: int) -> Noise:
+    def _noise(self, purpose: str, t: int, nets: Networks) -> Noise:
         m = self.config.algorithm.batch_size
         return Noise(
-            z=networks.draw_noise(self.config.noise, self._draws, f"noise/{purpose}", t, m),
-            masks=networks.draw_masks(self._nets, self._draws, purpose, t, m),
+            z=networks.draw_noise(nets.noise, self._draws, f"noise/{purpose}", t, m),
+            masks=networks.draw_masks(nets, self._draws, purpose, t, m),
         )
 
     @torch.no_grad()

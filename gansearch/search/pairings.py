@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gansearch.errors import ConfigError
+from gansearch.schedule import CHANGEABLE
 from gansearch.search.domains import Choice
 
 if TYPE_CHECKING:
     from gansearch.search.study import Study
-
-CHANGEABLE = (
-    *("momentum.lr_g", "momentum.lr_d", "momentum.initial", "momentum.final"),
-    *("adam.lr_g", "adam.lr_d", "adam.beta1"),
-    *("discriminator.dropout_input", "discriminator.dropout_hidden"),
-)
-"""Parameters that may change while a trial runs: they leave every tensor's shape and every count as it is."""
 
 POPULATION = ("pbt", "pb2")
 """Schedulers that change values while trials run."""

@@ -15,6 +15,7 @@ from gansearch import config, parsing
 from gansearch.config import TrialConfig
 from gansearch.config_files import RULES, check_acts, load_config_file, read_protocol, read_seed
 from gansearch.errors import ConfigError, nearest
+from gansearch.guards import Guards
 from gansearch.protocols import Protocol
 from gansearch.search import pairings
 from gansearch.search.domains import plain
@@ -52,6 +53,7 @@ class Study:
         protocols: how trials are scored.
         confirm: the stage after the search.
         limits: when to end early.
+        guards: what ends a trial of the search before its budget does.
         seed: the sweep's seed; each trial's follows from it.
     """
 
@@ -67,6 +69,7 @@ class Study:
     protocols: Protocols = dataclasses.field(default_factory=Protocols)
     confirm: Confirm = dataclasses.field(default_factory=Confirm)
     limits: Limits = dataclasses.field(default_factory=Limits)
+    guards: Guards = Guards()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -139,6 +142,7 @@ class Study:
             protocols=protocols,
             confirm=_confirm(data, protocols.final),
             limits=_limits(data),
+            guards=_guards(data),
             num_trials=_num_trials(data, searcher, space),
             seed=read_seed(data.get("seed")) or 0,
             **values,
@@ -181,6 +185,7 @@ class Study:
             "protocols": {"final": self.protocols.final.to_dict(), "report": self.protocols.report.to_dict()},
             "confirm": {"seeds": self.confirm.seeds, "protocols": [p.to_dict() for p in self.confirm.protocols]},
             "limits": dataclasses.asdict(self.limits),
+            "guards": self.guards.to_dict(),
             "seed": self.seed,
         }
 
@@ -188,7 +193,7 @@ class Study:
 _SIMPLE: dict[str, Any] = {"description": str, "repeats": int, "max_concurrent": int | None}
 _KEYS = (
     *("description", "base", "override", "space", "searcher", "scheduler", "num_trials", "epochs", "repeats"),
-    *("resources", "max_concurrent", "protocols", "confirm", "limits", "seed"),
+    *("resources", "max_concurrent", "protocols", "confirm", "limits", "guards", "seed"),
 )
 
 
@@ -232,6 +237,11 @@ def _base(data: Mapping[str, Any], folder: Path | None) -> TrialConfig:
             base = load_config_file(data["base"], folder).config
     else:
         base = TrialConfig.from_dict(data["base"], "base")
+    if base.schedule:
+        raise ConfigError(
+            "base: a configuration with a schedule cannot be varied: it would replace values that are searched",
+            hint="remove its schedule, or train it with `gansearch train`",
+        )
     override = data.get("override") or {}
     if not isinstance(override, Mapping):
         raise ConfigError(f"override must map parameter names to values, got {override!r}")
@@ -301,6 +311,13 @@ def _limits(data: Mapping[str, Any]) -> Limits:
     if isinstance(value, Mapping) and value.get("time_limit") is not None:
         value = {**value, "time_limit": parse_duration(value["time_limit"], "limits.time_limit")}
     return parsing.build(Limits, value, "limits")
+
+
+def _guards(data: Mapping[str, Any]) -> Guards:
+    value = data.get("guards", {})
+    if isinstance(value, Mapping) and value.get("trial_time_limit") is not None:
+        value = {**value, "trial_time_limit": parse_duration(value["trial_time_limit"], "guards.trial_time_limit")}
+    return parsing.build(Guards, value, "guards")
 
 
 def _num_trials(data: Mapping[str, Any], searcher: Searcher, space: Space) -> int:
