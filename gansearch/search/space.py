@@ -146,10 +146,18 @@ class Space:
         Each parameter's draw follows from (seed, index, name), so that a parameter added to the space leaves
         the draws of the others as they were.
         """
+        return self.at({p.name: _uniform(seed, index, p.name) for p in self.parameters})
+
+    def at(self, quantiles: Mapping[str, float]) -> dict[str, object]:
+        """Return the point at a place of the unit cube.
+
+        Args:
+            quantiles: each parameter's place in its range, in [0, 1); one that does not act there is ignored.
+        """
         out: dict[str, object] = {}
         for p in self.parameters:
             if self._acts(p, out):
-                out[p.name] = p.domain.at(_uniform(seed, index, p.name))
+                out[p.name] = p.domain.at(quantiles[p.name])
         return out
 
     def grid(self) -> list[dict[str, object]]:
