@@ -9,6 +9,7 @@ from typing import Any
 from gansearch import parsing
 from gansearch.config import TrialConfig
 from gansearch.errors import ConfigError
+from gansearch.guards import Guards
 from gansearch.paths import TrialKey
 from gansearch.protocols import Protocol, protocol
 from gansearch.schema import STAGES
@@ -29,6 +30,8 @@ class TrialSpec:
         report_protocol: the cheap protocol of reports.
         number: place in the order in which a search tries its configurations, from 0; None outside a search.
         parent_id: configuration of the population's member that it goes on from; None where it starts anew.
+        guards: what ends the trial before its budget does. Of search trials only: a finalist is scored however it
+            went.
     """
 
     config: TrialConfig
@@ -40,6 +43,7 @@ class TrialSpec:
     report_protocol: Protocol = protocol("report")
     number: int | None = None
     parent_id: str | None = None
+    guards: Guards = dataclasses.field(default_factory=Guards)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -51,6 +55,8 @@ class TrialSpec:
             raise ConfigError(f"stage must be one of {', '.join(STAGES)}, got '{self.stage}'")
         if not self.protocols or len({p.id for p in self.protocols}) < len(self.protocols):
             raise ConfigError("a trial needs one or more score protocols, each once")
+        if self.stage != "search" and self.guards != Guards():
+            raise ConfigError(f"guards end search trials only, and this one's stage is {self.stage}")
 
     @property
     def key(self) -> TrialKey:
@@ -72,6 +78,7 @@ class TrialSpec:
             "replicate": self.replicate,
             "protocols": [p.to_dict() for p in self.protocols],
             "report_protocol": self.report_protocol.to_dict(),
+            "guards": self.guards.to_dict(),
             "number": self.number,
             "parent_id": self.parent_id,
         }

@@ -69,7 +69,7 @@ class Study:
     protocols: Protocols = dataclasses.field(default_factory=Protocols)
     confirm: Confirm = dataclasses.field(default_factory=Confirm)
     limits: Limits = dataclasses.field(default_factory=Limits)
-    guards: Guards = Guards()
+    guards: Guards = dataclasses.field(default_factory=Guards)
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -88,7 +88,7 @@ def test_the_readme_documents_every_key_kind_and_option() -> None:
     blocks = [parse_yaml(block, "README.md") for block in BLOCKS]
     full = max((b for b in blocks if "base" in b), key=len)
     assert set(full) == set(_KEYS)
-    for key in ("resources", "protocols", "confirm", "limits"):
+    for key in ("resources", "protocols", "confirm", "limits", "guards"):
         assert set(full[key]) == set(Study.parse(full, "readme").to_dict()[key])
     for key in ("searcher", "scheduler"):
         assert set(full[key]) == set(Study.parse(full, "readme").to_dict()[key])
