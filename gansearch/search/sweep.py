@@ -323,4 +323,5 @@ def search_spec(study: Study, point: Point, replicate: int) -> TrialSpec:
         replicate=replicate,
         protocols=(study.protocols.final,),
         report_protocol=study.protocols.report,
+        guards=study.guards,
     )
