@@ -87,9 +87,16 @@ class Guards:
         limit = self.trial_time_limit
         _require(limit is None or 0 < limit < math.inf, "trial_time_limit", "above 0", limit)
 
-    def out_of_time(self, seconds: float) -> bool:
-        """Return whether a trial that has taken so many seconds must end."""
-        return self.trial_time_limit is not None and seconds >= self.trial_time_limit
+    def collapsed(self, curve: Sequence[Mapping[str, Any]]) -> str | None:
+        """Return why a trial with these rows of `curves` so far is ended as collapsed, or None."""
+        return self.collapse.verdict(curve) if self.collapse is not None else None
+
+    def out_of_time(self, seconds: float) -> str | None:
+        """Return why a trial that has taken so many seconds is ended, or None."""
+        limit = self.trial_time_limit
+        if limit is None or seconds < limit:
+            return None
+        return f"guards.trial_time_limit: it has taken {seconds:.4g} s, of {limit:g} s at most"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON-able values."""

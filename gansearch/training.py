@@ -65,6 +65,19 @@ def make_learner(config: TrialConfig, train: UInt8[Tensor, "n d"], levels: int, 
     return Adversarial(config, train, levels, seed)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ending:
+    """How training ended.
+
+    Attributes:
+        status: COMPLETE where the budget is spent and the trial is to be scored, else DIVERGED, COLLAPSED or STOPPED.
+        error: why, where it is not COMPLETE.
+    """
+
+    status: str
+    error: str | None = None
+
+
 class Training:
     """The model, the data on its device, and everything that reports have gathered so far.
 
@@ -105,21 +118,20 @@ class Training:
         self._resume()
         self._checkpointed = time.monotonic()
 
-    def to_next_report(self) -> str | None:
+    def to_next_report(self) -> Ending | None:
         """Train to the next report and write it; return how training ended, or None where it goes on."""
-        budget = self._spec.config.algorithm.epochs
-        # It may have been interrupted after the report that ended it. Asked before the budget, for a frozen trial
-        # is never scored.
-        if self._learner.diverged():
-            return schema.DIVERGED
-        if self._epochs == budget:
-            return schema.COMPLETE
-        target = min(self._epochs + self._spec.config.score.report_every, budget)
+        # It may have been interrupted after the report that ended it.
+        if (ending := self._ending(self._learner.diverged())) is not None:
+            return ending
+        every, budget = self._spec.config.score.report_every, self._spec.config.algorithm.epochs
+        target = min((self._epochs // every + 1) * every, budget)
         measures, started = [], time.monotonic()
         self._amid_epochs = True
         while self._epochs < target:
             measures.append(self._learner.train_epoch())
             self._epochs += 1
+            if self._out_of_time(time.monotonic() - started):
+                break  # and report, for the searcher to hear what it came to
         diverged = self._learner.diverged()  # waits for the device, so the clock below is honest
         trained = time.monotonic()
         self._seconds["train"] += trained - started
@@ -128,13 +140,29 @@ class Training:
         self._scored_since(trained)
         self._note_speed()
         self._amid_epochs = False
-        if diverged:
-            return schema.DIVERGED
-        if self._epochs == budget:
-            return schema.COMPLETE
-        if time.monotonic() - self._checkpointed >= self._checkpoint_seconds:
+        ending = self._ending(diverged)
+        if ending is None and time.monotonic() - self._checkpointed >= self._checkpoint_seconds:
             self.checkpoint()
-        return None
+        return ending
+
+    def _ending(self, diverged: bool) -> Ending | None:
+        """Return how training has ended, or None where it goes on.
+
+        Divergence comes first, for a frozen trial is never scored; then the budget, for a guard saves time, and a
+        trial that has none left to save is scored.
+        """
+        if diverged:
+            return Ending(schema.DIVERGED, f"a loss or a step became non-finite by epoch {self._epochs}")
+        if self._epochs == self._spec.config.algorithm.epochs:
+            return Ending(schema.COMPLETE)
+        if (reason := self._spec.guards.collapsed(self._curves)) is not None:
+            return Ending(schema.COLLAPSED, reason)
+        reason = self._out_of_time()
+        return None if reason is None else Ending(schema.STOPPED, reason)
+
+    def _out_of_time(self, since: float = 0.0) -> str | None:
+        """Return why the trial is ended now, so many seconds after its last report, or None."""
+        return self._spec.guards.out_of_time(self._seconds["train"] + self._seconds["score"] + since)
 
     @property
     def _examples_per_epoch(self) -> int:

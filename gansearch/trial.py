@@ -78,10 +78,10 @@ class Trial:
             if self._training is None:
                 self._training = Training(self.spec, self._data, self._recorder, self._placement, self._row)
             ending = self._training.to_next_report()
-            if ending == schema.COMPLETE:
+            if ending is not None and ending.status == schema.COMPLETE:
                 self._complete(self._training.scores())
-            elif ending == schema.DIVERGED:
-                self._write(ending, error=f"a loss or a step became non-finite by epoch {self._row['epochs']}")
+            elif ending is not None:
+                self._write(ending.status, error=ending.error)
         except Exception as error:  # noqa: BLE001  # whatever went wrong, the trial ends as a row
             self._write(schema.FAILED, error=describe(error))
         return self._report()
