@@ -1,0 +1,196 @@
+"""Replay every strategy that can be replayed on the table; print what each needs to do as well as random search.
+
+    python -m benchmarks.search.replay
+
+The strategies are the toolkit's own searchers and Tune's own schedulers, on a simulated clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import math
+import multiprocessing
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.search import crossing, curves, worlds
+from benchmarks.search.points import EPOCHS, REPORT_EVERY, FloatArray, benchmark_study
+from benchmarks.search.simulate import Simulation
+from benchmarks.search.table import TABLE
+from gansearch.search.proposals import make_strategy
+from gansearch.search.ray_tune import make_scheduler
+
+CURVES = Path(__file__).with_name("replay.parquet")
+BUDGET = 48 * EPOCHS
+"""Epochs of one search: those of 48 whole trials."""
+GRID_STEP = 18
+REPETITIONS = 50
+ASHA = {"name": "asha", "grace_epochs": 6, "reduction_factor": 3}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A strategy that is replayed.
+
+    Attributes:
+        label: what it is called.
+        searcher: the searcher's name.
+        scheduler: the scheduler's section.
+    """
+
+    label: str
+    searcher: str
+    scheduler: Mapping[str, object] = dataclasses.field(default_factory=lambda: {"name": "none"})
+
+
+ENTRIES = (
+    Entry(label="random", searcher="random"),
+    Entry(label="sobol", searcher="sobol"),
+    Entry(label="tpe", searcher="tpe"),
+    Entry(label="gp", searcher="gp"),
+    Entry(label="cmaes", searcher="cmaes"),
+    Entry(label="random + median", searcher="random", scheduler={"name": "median", "grace_epochs": 6}),
+    Entry(label="random + asha", searcher="random", scheduler=ASHA),
+    Entry(label="tpe + asha", searcher="tpe", scheduler=ASHA),
+    Entry(label="tpe + hyperband", searcher="tpe", scheduler={"name": "hyperband", "reduction_factor": 3}),
+    Entry(label="tpe + asha, grace 2", searcher="tpe", scheduler={**ASHA, "grace_epochs": 2}),
+    Entry(label="tpe + asha, grace 18", searcher="tpe", scheduler={**ASHA, "grace_epochs": 18}),
+)
+REFERENCE = "random"
+
+
+@functools.cache
+def _world(name: str, table: Path) -> worlds.World:
+    space = benchmark_study().space
+    found = curves.read(table, space)
+    return worlds.Nearest(found, space) if name == "nearest" else worlds.Surrogate(found, space)
+
+
+def replay(entry: Entry, world: worlds.World, *, workers: int, seed: int, budget: int) -> list[Any]:
+    """Return the steps of one repetition of a strategy."""
+    study = benchmark_study(entry.searcher, entry.scheduler, num_trials=budget, seed=seed)
+    simulation = Simulation(
+        make_strategy(study),
+        make_scheduler(study.scheduler, study.epochs),
+        world.again(),
+        report_every=REPORT_EVERY,
+        workers=workers,
+        ahead=study.scheduler.name == "hyperband",
+        seed=seed,
+    )
+    return simulation.run(budget)
+
+
+Task = tuple[str, int, int, int]
+"""World, workers, entry's place, seed."""
+
+
+def _run(task: Task, table: Path, budget: int) -> tuple[Task, FloatArray, FloatArray, float]:
+    world, workers, place, seed = task
+    started = time.process_time()
+    steps = replay(ENTRIES[place], _world(world, table), workers=workers, seed=seed, budget=budget)
+    reported, complete = crossing.on_grid(steps, grid(budget))
+    return task, reported, complete, time.process_time() - started
+
+
+def grid(budget: int) -> FloatArray:
+    """Return the budgets at which curves are kept, in epochs."""
+    return np.arange(GRID_STEP, budget + 1, GRID_STEP, dtype=float)
+
+
+def _tabulate(found: Mapping[tuple[str, int, int], list[Any]], budget: int) -> Iterable[dict[str, object]]:
+    """Print a table for each world and number of workers; yield the mean curves."""
+    at = grid(budget)
+    for world, workers in sorted({key[:2] for key in found}):
+        reference = np.stack([row[1] for row in found[world, workers, 0]])
+        print(f"\n{world}, {workers} worker{'s' * (workers > 1)} at a time, {budget:,} epochs")
+        print(
+            f"{'strategy':22} {'reps':>4}  {'at the end (complete ones)':>28}  {'epochs to random-at-end':>26}  share"
+        )
+        for (_, _, place), rows in sorted(item for item in found.items() if item[0][:2] == (world, workers)):
+            reported, complete = (np.stack([row[i] for row in rows]) for i in (1, 2))
+            mean, half = crossing.mean_interval(reported)
+            mean_complete, half_complete = crossing.mean_interval(complete)
+            cross = crossing.crossing(reported, reference, at)
+            label = ENTRIES[place].label
+            end = f"{mean[-1]:.2f} ± {half[-1]:.2f} ({mean_complete[-1]:.2f})"
+            to = f"{_epochs(cross.epochs, budget)} [{_epochs(cross.low, budget)}, {_epochs(cross.high, budget)}]"
+            share = f"{cross.epochs / budget:5.2f}" if math.isfinite(cross.epochs) else "    -"
+            print(f"{label:22} {len(rows):4}  {end:>28}  {to:>26}  {share}")
+            for i, epochs in enumerate(at):
+                yield {
+                    **{"world": world, "workers": workers, "strategy": label, "repetitions": len(rows)},
+                    **{"epochs": int(epochs), "mean": mean[i], "half": half[i]},
+                    **{"mean_complete": mean_complete[i], "half_complete": half_complete[i]},
+                }
+
+
+def _epochs(value: float, budget: int) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else f">{budget:,}"
+
+
+def show_errors(table: Path) -> None:
+    """Print how far the rules that give points their curves can be trusted."""
+    found = curves.read(table, benchmark_study().space)
+    quality = found.quality
+    print(f"{len(quality)} points x {found.final.shape[1]} seeds; final score, mean over seeds, in nats:")
+    print(
+        f"  best {quality.max():.2f}, 95th percentile {np.quantile(quality, 0.95):.2f}, "
+        f"median {np.median(quality):.2f}, worst {quality.min():.2f}"
+    )
+    for name, errors in (
+        ("seed noise of the final score", worlds.seed_noise(found)),
+        ("nearest other point (leave one out)", worlds.nearest_errors(found)),
+        (f"random forest ({worlds.FOLDS}-fold cross-validation)", worlds.surrogate_errors(found)),
+    ):
+        print(f"{name}: " + ", ".join(f"{key} {value:.2f}" for key, value in errors.items()))
+
+
+def main() -> None:
+    """Replay all strategies in all worlds; print the tables, and write the mean curves."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--table", type=Path, default=TABLE, help="the table of training curves")
+    parser.add_argument("--out", type=Path, default=CURVES, help="file of the mean curves")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="of each strategy")
+    parser.add_argument("--budget", type=int, default=BUDGET, help="epochs of one search")
+    parser.add_argument("--workers", type=int, nargs="+", default=[4, 1], help="simulated workers")
+    parser.add_argument("--worlds", nargs="+", default=["nearest", "surrogate"], help="rules that give points curves")
+    parser.add_argument("--processes", type=int, default=2, help="real processes")
+    options = parser.parse_args()
+    show_errors(options.table)
+    tasks: list[Task] = [
+        (world, workers, place, seed)
+        for world in options.worlds
+        for workers in options.workers
+        for place in range(len(ENTRIES))
+        for seed in range(options.repetitions)
+    ]
+    run = functools.partial(_run, table=options.table, budget=options.budget)
+    found: dict[tuple[str, int, int], list[Any]] = {}
+    seconds: dict[str, float] = {}
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        for task, reported, complete, spent in pool.imap_unordered(run, tasks):
+            found.setdefault(task[:3], []).append((task[3], reported, complete))
+            label = ENTRIES[task[2]].label
+            seconds[label] = seconds.get(label, 0.0) + spent
+    for rows in found.values():
+        rows.sort(key=lambda row: int(row[0]))  # the bootstrap draws by place
+    pd.DataFrame(_tabulate(found, options.budget)).to_parquet(options.out, compression="zstd")
+    print(
+        "\nseconds of one replay: "
+        + ", ".join(
+            f"{label} {total / options.repetitions / len(options.workers) / len(options.worlds):.1f}"
+            for label, total in seconds.items()
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
