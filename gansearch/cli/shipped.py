@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import shutil
+import textwrap
 from typing import Any
 
 from gansearch.cli.output import emit, emit_json
 from gansearch.cli.parser import Command, add_json
 
+_WIDTH = 100
+"""Columns of a paragraph where the terminal does not say, or is wider."""
+
 
 def _add_spaces(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="show this file instead of the list")
+    parser.add_argument(
+        "--strategies", action="store_true", help="list the searchers and schedulers instead, and when to use each"
+    )
     add_json(parser)
 
 
 def run_spaces(arguments: argparse.Namespace) -> int:
-    """List the shipped files, or show one."""
+    """List the shipped files or the strategies, or show one file."""
+    from gansearch.errors import ConfigError
     from gansearch.yaml_files import find_shipped, load_yaml, shipped_names
 
+    if arguments.strategies:
+        if arguments.name is not None:
+            raise ConfigError(f"--strategies lists them all, and takes no '{arguments.name}'")
+        _show_strategies(as_json=arguments.json)
+        return 0
     if arguments.name is not None:
         path = find_shipped(arguments.name)
         if arguments.json:
@@ -38,6 +53,37 @@ def run_spaces(arguments: argparse.Namespace) -> int:
 def _describe(name: str, content: dict[str, Any]) -> dict[str, str]:
     kind = "study" if "space" in content else "configuration"
     return {"name": name, "kind": kind, "description": str(content.get("description", ""))}
+
+
+def _show_strategies(*, as_json: bool) -> None:
+    """Write every searcher and scheduler: its name, its options with their defaults, and when to use it."""
+    from gansearch.search.strategies import SCHEDULERS, SEARCHERS, Scheduler, Searcher
+
+    sections = {
+        "searchers": {name: (Searcher(name=name).to_dict(), strategy.when) for name, strategy in SEARCHERS.items()},
+        "schedulers": {name: (Scheduler(name=name).to_dict(), strategy.when) for name, strategy in SCHEDULERS.items()},
+    }
+    if as_json:
+        emit_json(
+            {
+                title: [
+                    {"name": name, "options": {k: v for k, v in section.items() if k != "name"}, "when": when}
+                    for name, (section, when) in listed.items()
+                ]
+                for title, listed in sections.items()
+            }
+        )
+        return
+    width = min(shutil.get_terminal_size((_WIDTH, 0)).columns, _WIDTH)
+    lines = []
+    for title, listed in sections.items():
+        lines.append(title)
+        for section, when in listed.values():
+            pairs = ", ".join(f"{key}: {json.dumps(value)}" for key, value in section.items() if key != "name")
+            lines += ["", f"  {section['name']}" + (f"  {{{pairs}}}" if pairs else "")]
+            lines += textwrap.wrap(when, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+        lines.append("")
+    emit("\n".join(lines[:-1]))
 
 
 def _add_schema(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +111,11 @@ COMMANDS = (
         name="spaces",
         help="the shipped studies and configurations",
         description="List the studies and configurations that come with gansearch, or show one of them.",
-        examples=("gansearch spaces", "gansearch spaces quickstart > my-study.yaml"),
+        examples=(
+            "gansearch spaces",
+            "gansearch spaces quickstart > my-study.yaml",
+            "gansearch spaces --strategies",
+        ),
         add_arguments=_add_spaces,
         run=run_spaces,
     ),

@@ -7,9 +7,10 @@ Optuna study in memory, finished or running, and the sampler learns from those.
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import optuna
@@ -67,7 +68,7 @@ class OptunaStrategy:
                 self._tried[key] = k.outcome
                 if k.outcome is None:
                     self._trials[k.number] = trial
-        self._next = max(self._keys, default=-1) + 1
+        self._next = max(self._keys, default=0) + 1
         self._opening = collections.deque([study.space.base_point(), *first])
         self._draws = (study.space.sample(index, study.seed) for index in itertools.count(1))
 
@@ -76,10 +77,10 @@ class OptunaStrategy:
         while self._opening:
             point = self._opening.popleft()
             if point_key(point) not in self._tried:
-                return self._propose(point, self._add(point))
+                is_base = point == self._space.base_point() and 0 not in self._keys
+                return self._propose(point, self._add(point), 0 if is_base else None)
         for _ in range(MAX_ASKS):
-            trial = self._optuna.ask()
-            point = self._space.suggest(trial)
+            trial, point = self._ask()
             if point_key(point) not in self._tried:
                 return self._propose(point, trial.number)
             outcome = self._tried[point_key(point)] if self._name in ("cmaes", "nsga2") else None
@@ -92,14 +93,21 @@ class OptunaStrategy:
                 return self._propose(point, self._add(point))
         return None
 
+    def _ask(self) -> tuple[optuna.Trial, Point]:
+        """Return what the sampler proposes."""
+        with _one_thread() if self._name == "gp" else contextlib.nullcontext():
+            trial = self._optuna.ask()
+            return trial, self._space.suggest(trial)
+
     def tell(self, number: int, outcome: Outcome) -> None:
         """Hear what became of the point of that number."""
         self._tried[self._keys[number]] = outcome
         self._finish(self._trials.pop(number), outcome)
 
-    def _propose(self, point: Point, trial: int) -> Proposal:
-        """Return the point under the next number."""
-        number, self._next = self._next, self._next + 1
+    def _propose(self, point: Point, trial: int, number: int | None = None) -> Proposal:
+        """Return the point under a number, by default the next."""
+        if number is None:
+            number, self._next = self._next, self._next + 1
         self._keys[number] = key = point_key(point)
         self._tried[key] = None
         self._trials[number] = trial
@@ -127,6 +135,19 @@ class OptunaStrategy:
             self._optuna.tell(trial, value)
         else:
             self._optuna.tell(trial, state=TrialState.PRUNED if self._name == "tpe" else TrialState.FAIL)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread: on the small matrices of a Gaussian process more of them cost time."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _optuna_trial(

@@ -23,6 +23,11 @@ def check(study: Study) -> None:
     """Raise ConfigError unless the study's searcher, scheduler and space go together."""
     _check_trials(study)
     _check_model(study)
+    if study.start_from and study.searcher.name == "grid":
+        raise ConfigError(
+            "searcher 'grid' tries all its points, so start_from would change nothing but their order",
+            hint="remove start_from, or use searcher: random, which tries the named configurations first",
+        )
     if study.scheduler.name != "none":
         _check_scheduler(study)
     if study.scheduler.name in POPULATION:

@@ -121,6 +121,30 @@ class Space:
                 out[p.name] = trial_config.get(p.name)
         return out
 
+    def locate(self, trial_config: TrialConfig) -> dict[str, object]:
+        """Return the point of a configuration, whoever made it.
+
+        Raises:
+            ConfigError: unless it is a configuration of this space: what is searched lies in its range, and the
+                rest is the base's. Names the first parameter that does not.
+        """
+        point = self.point(trial_config)
+        for p in self.parameters:
+            if p.name in point and not p.domain.contains(point[p.name]):
+                raise ConfigError(
+                    f"{p.name} is {show(point[p.name])}, outside the space: {p.domain.describe()}",
+                    hint="widen the range",
+                )
+        theirs, ours = _flat(trial_config), _flat(self.config(point))
+        for name in (*theirs, *ours):
+            if theirs.get(name) != ours.get(name):
+                here = f"but it is not searched, and the base has {show(ours[name])}" if name in ours else "here none"
+                there = show(theirs[name]) if name in theirs else "not set"
+                raise ConfigError(
+                    f"{name} is {there}, {here}", hint="search it, or set the base's value with `override`"
+                )
+        return point
+
     def config(self, point: Mapping[str, object]) -> TrialConfig:
         """Return the configuration of a point.
 
@@ -232,6 +256,13 @@ class Space:
             return
         for value in values[p.name]:
             yield from self._walk(i + 1, {**point, p.name: value}, values)
+
+
+def _flat(trial_config: TrialConfig) -> dict[str, object]:
+    """Return the acting values by dotted name, and the schedule where there is one."""
+    sections = trial_config.to_dict()
+    schedule = {"schedule": sections.pop("schedule")} if "schedule" in sections else {}
+    return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()} | schedule
 
 
 def _uniform(seed: int, index: int, name: str) -> float:

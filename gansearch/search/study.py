@@ -6,6 +6,7 @@ confirmed, and when to stop. `search_spaces/README.md` documents the file; nothi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ from gansearch.search.sections import (
 from gansearch.search.space import Space
 from gansearch.search.strategies import SCHEDULERS, SEARCHERS, Scheduler, Searcher, Strategy
 from gansearch.seeds import digest
-from gansearch.yaml_files import bare_name, find_file, load_yaml, located
+from gansearch.yaml_files import bare_name, find_file, find_shipped, load_yaml, located
 
 _EPOCHS = "algorithm.epochs"
 _RULE = "update.rule"
@@ -55,6 +56,8 @@ class Study:
         limits: when to end early.
         guards: what ends a trial of the search before its budget does.
         seed: the sweep's seed; each trial's follows from it.
+        start_from: what is tried or known first: absolute paths of configuration files and run directories, and
+            shipped names.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Study:
     limits: Limits = dataclasses.field(default_factory=Limits)
     guards: Guards = dataclasses.field(default_factory=Guards)
     seed: int = 0
+    start_from: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require(self.num_trials >= 1, "num_trials", "1 or more", self.num_trials)
@@ -113,7 +117,7 @@ class Study:
         Args:
             data: the mapping, as read from YAML.
             name: what the study is called.
-            folder: what a relative path in `base` starts from; the current directory by default.
+            folder: what a relative path in `base` or `start_from` starts from; the current directory by default.
 
         Raises:
             ConfigError: for whatever cannot be run as it is written.
@@ -145,6 +149,7 @@ class Study:
             guards=_guards(data),
             num_trials=_num_trials(data, searcher, space),
             seed=read_seed(data.get("seed")) or 0,
+            start_from=_start_from(data.get("start_from", []), folder),
             **values,
         )
 
@@ -187,13 +192,14 @@ class Study:
             "limits": dataclasses.asdict(self.limits),
             "guards": self.guards.to_dict(),
             "seed": self.seed,
+            "start_from": list(self.start_from),
         }
 
 
 _SIMPLE: dict[str, Any] = {"description": str, "repeats": int, "max_concurrent": int | None}
 _KEYS = (
     *("description", "base", "override", "space", "searcher", "scheduler", "num_trials", "epochs", "repeats"),
-    *("resources", "max_concurrent", "protocols", "confirm", "limits", "guards", "seed"),
+    *("resources", "max_concurrent", "protocols", "confirm", "limits", "guards", "seed", "start_from"),
 )
 
 
@@ -269,6 +275,8 @@ def _named(data: Mapping[str, Any], key: str, strategies: Mapping[str, Strategy]
     known = {option for strategy in strategies.values() for option in strategy.options}
     if isinstance(value, Mapping):
         named = strategies.get(str(value.get("name")))
+        if named is None and "name" in value:
+            return value  # the unknown name is the mistake, and is refused where it is read
         for option in value:
             if option in known and (named is None or option not in named.options):
                 owners = [name for name, strategy in strategies.items() if option in strategy.options]
@@ -318,6 +326,25 @@ def _guards(data: Mapping[str, Any]) -> Guards:
     if isinstance(value, Mapping) and value.get("trial_time_limit") is not None:
         value = {**value, "trial_time_limit": parse_duration(value["trial_time_limit"], "guards.trial_time_limit")}
     return parsing.build(Guards, value, "guards")
+
+
+def _start_from(value: object, folder: Path | None) -> tuple[str, ...]:
+    """Return the entries: what is there as its absolute path, else a shipped name."""
+    if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
+        raise ConfigError(
+            f"start_from must be a list of paths or shipped names, got {value!r}", hint="`start_from: [best.yaml]`"
+        )
+    with located("start_from"):
+        return tuple(_entry(entry, folder) for entry in value)
+
+
+def _entry(entry: str, folder: Path | None) -> str:
+    path = (folder or Path()) / entry
+    with contextlib.suppress(OSError):  # a name too long for a file is the name of none
+        if path.exists():  # a folder is a run
+            return str(path.resolve())
+    find_shipped(entry)
+    return entry
 
 
 def _num_trials(data: Mapping[str, Any], searcher: Searcher, space: Space) -> int:
