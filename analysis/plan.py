@@ -1,4 +1,4 @@
-"""What a run's plan file says of the stages that its tables may not hold yet."""
+"""What a run's plan file says of the study, beside what its tables hold."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gansearch.config import TrialConfig
 from gansearch.paths import RunPaths
-from gansearch.yaml_files import load_yaml
+from gansearch.yaml_files import load_yaml, located
 
 
 def planned_confirm_seeds(run: Path | str) -> int | None:
@@ -22,10 +23,53 @@ def planned_confirm_seeds(run: Path | str) -> int | None:
     Raises:
         ConfigError: when the plan file cannot be read.
     """
+    value = _planned(run, "confirm", "seeds")
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def planned_base(run: Path | str) -> TrialConfig | None:
+    """Return the base of a run's study: the paper's configuration, with the study's overrides and budget.
+
+    Args:
+        run: the run directory.
+
+    Returns:
+        The configuration; None where the run has no plan file, or the plan does not say.
+
+    Raises:
+        ConfigError: when the plan file cannot be read, or its base is no configuration.
+    """
+    value = _planned(run, "base")
+    if value is None:
+        return None
+    with located(str(RunPaths(Path(run)).plan)):
+        return TrialConfig.from_dict(value, "study.base")
+
+
+def searched_parameters(run: Path | str) -> tuple[str, ...] | None:
+    """Return the dotted names of the parameters that a run's study varies, in the plan's order.
+
+    Args:
+        run: the run directory.
+
+    Returns:
+        The names; None where the run has no plan file, or the plan does not say.
+
+    Raises:
+        ConfigError: when the plan file cannot be read.
+    """
+    space = _planned(run, "space")
+    if not isinstance(space, Mapping):
+        return None
+    return tuple(name for name, kind in space.items() if not (isinstance(kind, Mapping) and "fixed" in kind))
+
+
+def _planned(run: Path | str, *keys: str) -> Any:
+    """Return a value of the plan's study; None where there is no plan file or no such key."""
     path = RunPaths(Path(run)).plan
     if not path.exists():
         return None
     value: Any = load_yaml(path)
-    for key in ("study", "confirm", "seeds"):
+    for key in ("study", *keys):
         value = value.get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value
