@@ -9,12 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gansearch.cli import funnel, models, shipped, sweeps, tables, trials
+from gansearch.cli import models, rescore, shipped, sweeps, tables, trials
 from gansearch.cli.output import flush, say
 from gansearch.cli.parser import make_parser, parse
 from gansearch.errors import UserError
 
-COMMANDS = (*sweeps.COMMANDS, *funnel.COMMANDS, *tables.COMMANDS, *trials.COMMANDS, *models.COMMANDS, *shipped.COMMANDS)
+COMMANDS = (
+    *sweeps.COMMANDS,
+    *tables.COMMANDS,
+    *rescore.COMMANDS,
+    *trials.COMMANDS,
+    *models.COMMANDS,
+    *shipped.COMMANDS,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -32,8 +32,8 @@ def _examples(text: str) -> list[str]:
 
 
 def test_the_commands() -> None:
-    sweeps, tables = ["sweep", "status", "stop"], ["finalists", "best", "table1"]
-    assert sweeps + tables + ["train", "reproduce", "sample", "export", "spaces", "schema"] == NAMES
+    sweeps, tables = ["sweep", "status", "stop"], ["best", "table1"]
+    assert sweeps + tables + ["rescore", "train", "reproduce", "sample", "export", "spaces", "schema"] == NAMES
 
 
 def test_help_lists_every_command_with_what_it_does(
