@@ -32,7 +32,7 @@ def _examples(text: str) -> list[str]:
 
 
 def test_the_commands() -> None:
-    sweeps, tables = ["sweep", "status", "stop"], ["best", "table1"]
+    sweeps, tables = ["sweep", "status", "stop"], ["finalists", "best", "table1"]
     assert sweeps + tables + ["rescore", "train", "reproduce", "sample", "export", "spaces", "schema"] == NAMES
 
 
