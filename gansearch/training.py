@@ -320,6 +320,25 @@ class Training:
         self._pictures = [row for row in samples if row["epoch"] <= epochs and row["kind"] == "report"]
 
 
+def copy_course(recorder: Recorder, donor: TrialSpec, child: TrialSpec, saved: Checkpoint) -> None:
+    """Let a trial go on from another's checkpoint: give it that, and the reports up to there, as its own.
+
+    A trial that has a checkpoint already goes on from that one.
+
+    Args:
+        recorder: the run that holds both.
+        donor: whose checkpoint it is.
+        child: the trial that goes on; differs from the donor in its schedule after the checkpoint alone.
+        saved: the checkpoint.
+    """
+    if recorder.paths.checkpoint(child.key).exists():
+        return
+    for table in (schema.CURVES, schema.SAMPLES):
+        rows = [row for row in recorder.read_table(table, donor.key) if row["epoch"] <= saved.state["epochs"]]
+        recorder.table(table, child.key, [row | identity(child) for row in rows])
+    recorder.save_checkpoint(child.key, saved)
+
+
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
     """Return the digest of a model's parameters: equal for equal bits."""
     content = hashlib.blake2b(digest_size=16)

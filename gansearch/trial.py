@@ -92,6 +92,11 @@ class Trial:
         ended = len(rows) == len(self.spec.protocols) and all(r["status"] not in schema.UNFINISHED for r in rows)
         return rows[0] if ended else None
 
+    def checkpoint(self) -> None:
+        """Keep what the trial needs to go on from its last report, in whatever process."""
+        if self._training is not None and self._status is None:
+            self._training.checkpoint()
+
     def interrupt(self, reason: str) -> None:
         """Write a checkpoint and the row of a trial that is stopped before its end; nothing after its end.
 
