@@ -62,5 +62,7 @@ def test_a_sweep_ends_collapsed_trials_and_goes_on(
         assert (own["d_real"].tail(2) > 0.8).all()
         assert (own["coverage"].tail(2) < 0.05 * own["coverage_real"].tail(2)).all()
         assert count_seeds(records(search[search["config_id"] == row["config_id"]], schema.TRIALS)).guarded == 1
+    # The confirm stage of the same study knows no guards: a spec that had any would be refused.
+    assert set(rows.loc[rows["stage"] == "confirm", "status"]) == {schema.COMPLETE}
     assert main(["best", "run", "-o", "best.yaml"]) == 0
     assert main(["table1", "run"]) == 0

@@ -8,7 +8,6 @@ import pytest
 
 from gansearch.errors import ConfigError
 from gansearch.guards import Collapse, Guards
-from gansearch.search.confirm import confirm_spec
 from gansearch.search.study import Study
 from tests.search.small_plans import SMALL, changed
 
@@ -74,8 +73,3 @@ def test_bad_guards(section: Any, message: str, hint: str | None) -> None:
         parse(section)
     assert caught.value.message == message
     assert hint is None or hint in (caught.value.hint or "")
-
-
-def test_confirm_trials_have_no_guards() -> None:
-    study = parse({"collapse": {}, "trial_time_limit": "1s"})
-    assert confirm_spec(study, study.base, 0).guards == Guards()
