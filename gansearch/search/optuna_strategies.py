@@ -50,7 +50,8 @@ class OptunaStrategy:
 
     def __init__(self, study: Study, known: Sequence[Known], first: Sequence[Point]) -> None:
         self._name, self._space = study.searcher.name, study.space
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # Its warnings are about packages that would make it faster (greenlet, by a tenth) and the like.
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._optuna = optuna.create_study(
             directions=["maximize", "minimize"] if self._name == "nsga2" else ["maximize"],
             sampler=_sampler(study, known),
@@ -84,7 +85,7 @@ class OptunaStrategy:
             if point_key(point) not in self._tried:
                 return self._propose(point, trial.number)
             outcome = self._tried[point_key(point)] if self._name in ("cmaes", "nsga2") else None
-            if outcome is not None and outcome.value is not None:
+            if outcome is not None:
                 self._finish(trial.number, outcome)
             else:
                 self._optuna.tell(trial.number, state=TrialState.FAIL)
@@ -93,16 +94,16 @@ class OptunaStrategy:
                 return self._propose(point, self._add(point))
         return None
 
-    def _ask(self) -> tuple[optuna.Trial, Point]:
-        """Return what the sampler proposes."""
-        with _one_thread() if self._name == "gp" else contextlib.nullcontext():
-            trial = self._optuna.ask()
-            return trial, self._space.suggest(trial)
-
     def tell(self, number: int, outcome: Outcome) -> None:
         """Hear what became of the point of that number."""
         self._tried[self._keys[number]] = outcome
         self._finish(self._trials.pop(number), outcome)
+
+    def _ask(self) -> tuple[optuna.Trial, Point]:
+        """Return what the sampler proposes."""
+        with _gaussian_process() if self._name == "gp" else contextlib.nullcontext():
+            trial = self._optuna.ask()
+            return trial, self._space.suggest(trial)
 
     def _propose(self, point: Point, trial: int, number: int | None = None) -> Proposal:
         """Return the point under a number, by default the next."""
@@ -138,14 +139,19 @@ class OptunaStrategy:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep PyTorch to one thread: on the small matrices of a Gaussian process more of them cost time."""
+def _gaussian_process() -> Iterator[None]:
+    """Keep PyTorch to one thread, and silent a division by zero that Optuna makes and catches once it has converged.
+
+    On the small matrices of a Gaussian process more threads take three times the CPU time, from the trials.
+    """
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "invalid value encountered in divide", RuntimeWarning)
+            yield
     finally:
         torch.set_num_threads(threads)
 
