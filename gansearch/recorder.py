@@ -96,6 +96,15 @@ class Recorder:
         path = self.paths.checkpoint(key)
         return load(path) if path.exists() else None
 
+    def checkpoint_epochs(self, key: TrialKey) -> int:
+        """Return the epochs after which the trial's checkpoint was made; 0 where none can be read."""
+        path = self.paths.checkpoint(key)
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                return int(json.loads(file.metadata()["state"])["epochs"])
+        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
+            return 0
+
     def drop_checkpoint(self, key: TrialKey) -> None:
         """Remove the checkpoint of a trial that has ended; a finalist's weights beside it stay."""
         self._check_claim()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gansearch.cli import funnel, models, rescore, shipped, sweeps, tables, trials
+from gansearch.cli import funnel, models, rescore, resume, shipped, sweeps, tables, trials
 from gansearch.cli.output import flush, say
 from gansearch.cli.parser import make_parser, parse
 from gansearch.errors import UserError
 
 COMMANDS = (
     *sweeps.COMMANDS,
+    *resume.COMMANDS,
     *funnel.COMMANDS,
     *tables.COMMANDS,
     *rescore.COMMANDS,

@@ -53,18 +53,19 @@ def show_plan(study: Study, arguments: argparse.Namespace) -> int:
 
 def first_configurations(study: Study) -> list[dict[str, object]]:
     """Return the searched values of the first trials, as far as they are known before any has ended."""
-    from gansearch.search.searchers import make_strategy
+    from gansearch.search.proposals import make_strategy
 
     strategy = make_strategy(study)
-    points = (strategy.suggest(str(index)) for index in range(min(_FIRST, _known(study))))
-    return [{"config_id": study.space.config(point).config_id, **point} for point in points if point is not None]
+    proposals = [strategy.suggest() for _ in range(min(_FIRST, _known(study)))]
+    points = [proposal.point for proposal in proposals if proposal is not None]
+    return [{"config_id": study.space.config(point).config_id, **point} for point in points]
 
 
 def _known(study: Study) -> int:
-    """Return how many configurations follow from the seed: all but those that TPE's model suggests."""
-    if study.searcher.name == "tpe":
-        return min(study.searcher.startup_trials, study.num_trials)
-    return study.num_trials
+    """Return how many configurations follow from the seed: all but those that a model suggests."""
+    options = study.searcher.to_dict()
+    drawn = options.get("startup_trials", options.get("population_size", study.num_trials))
+    return min(int(drawn), study.num_trials)
 
 
 def plan_lines(study: Study) -> list[str]:
@@ -93,7 +94,10 @@ def _confirm(study: Study) -> list[tuple[str, str]]:
     if not seeds:
         return [("confirm", "none: the chosen configuration is not trained again, and the test set is not read")]
     return [
-        ("confirm", f"{seeds} seed{_s(seeds)}, scored by:"),
+        (
+            "confirm",
+            f"the best {study.confirm.top} and the base, {seeds} seed{_s(seeds)} each, scored by:",
+        ),
         *(("", p.describe()) for p in study.confirm.protocols),
     ]
 
@@ -137,9 +141,9 @@ def first_lines(study: Study, first: list[dict[str, object]]) -> list[str]:
         values = ", ".join(f"{k}={_short(v)}" for k, v in point.items() if k != "config_id")
         lines.append(f"  {point['config_id']}  {values}")
     more, suggested = _known(study) - len(first), study.num_trials - _known(study)
-    kind = "point{} of the grid" if study.searcher.name == "grid" else "random draw{}"
+    kind = {"grid": "point{} of the grid", "sobol": "point{} of the sequence"}.get(study.searcher.name, "random draw{}")
     rest = [f"{more} {kind.format(_s(more))}"] if more > 0 else []
-    rest += [f"{suggested} suggestion{_s(suggested)} of TPE's model"] if suggested else []
+    rest += [f"{suggested} suggestion{_s(suggested)} of {study.searcher.name}"] if suggested else []
     return [*lines, f"  then {', then '.join(rest)}"] if rest else lines
 
 

@@ -14,9 +14,9 @@ from gansearch.cli.parser import Command, add_data, add_json, data_options, inte
 from gansearch.errors import ResultsError, UserError
 
 if TYPE_CHECKING:
+    from gansearch.search.driver import SweepResult
     from gansearch.search.progress import Progress
     from gansearch.search.study import Study
-    from gansearch.search.sweep import SweepResult
 
 _POLL_SECONDS = 0.2
 
@@ -58,14 +58,29 @@ def _sweep(study: Study, arguments: argparse.Namespace) -> int:
         from gansearch.search.sweep import sweep
 
         result = sweep(
-            study, arguments.out, address=arguments.address, on_progress=on_progress, **data_options(arguments)
+            study,
+            arguments.out,
+            address=arguments.address,
+            on_progress=on_progress,
+            on_note=note,
+            **data_options(arguments),
         )
-    _tell(result, arguments.out)
+    return ended(result, arguments.out, arguments)
+
+
+def ended(result: SweepResult, run: Path, arguments: argparse.Namespace) -> int:
+    """Say how a sweep ended; return the exit code."""
+    _tell(result, run)
     if arguments.json:
         emit_json(dataclasses.asdict(result))
     else:
-        emit(summary(result, arguments.out))
+        emit(summary(result, run))
     return 0 if result.complete else 1
+
+
+def note(text: str) -> None:
+    """Tell the user something before trials run."""
+    say(text if text.startswith("warning:") else f"note: {text}")
 
 
 def summary(result: SweepResult, run: Path) -> str:
@@ -79,7 +94,7 @@ def summary(result: SweepResult, run: Path) -> str:
 def _tell(result: SweepResult, run: Path) -> None:
     """Say what can be done next with what there is."""
     if not result.complete:
-        say(f"the sweep ended early: {result.reason}; finished trials are kept in {run}")
+        say(f"the sweep ended early: {result.reason}; `gansearch resume {run}` goes on")
     commands = [f"gansearch {name} {run}" for name in _that_work(run)]
     for lead, command in zip(("next:", "     "), commands, strict=False):
         say(f"{lead} {command}")
@@ -98,12 +113,13 @@ def _that_work(run: Path) -> list[str]:
     return work
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a run directory."""
     parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
 
 
 def _add_status(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser)
+    add_run(parser)
     add_json(parser)
 
 
@@ -121,11 +137,12 @@ def run_status(arguments: argparse.Namespace) -> int:
         say(f"the sweep's driver is gone (process {progress.pid} on {progress.host}); finished trials are kept")
         if "best" in _that_work(run):
             say(f"hint: gansearch best {run} shows the best of them")
+        say(f"hint: gansearch resume {run} goes on")
     return 0
 
 
 def _add_stop(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser)
+    add_run(parser)
     parser.add_argument(
         "--timeout", type=seconds, default=120.0, metavar="S", help="seconds to wait for the end (default: 120)"
     )

@@ -1,37 +1,76 @@
-"""The confirm stage: the configuration that validation chose, trained again from fresh seeds."""
+"""The confirm stage: finalists that validation chose and the paper's configuration, trained from fresh seeds."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.records import records
 from analysis.selection import choose
 from gansearch import results, schema
 from gansearch.config import TrialConfig
+from gansearch.errors import ResultsError
+from gansearch.recorder import Recorder
+from gansearch.search.history import Tried, row_config
+from gansearch.search.specs import confirm_spec
 from gansearch.search.study import Study
-from gansearch.seeds import trial_seed
-from gansearch.spec import TrialSpec
 
 
-def finalist(run: Path) -> TrialConfig:
-    """Return the configuration that the search-stage rows of a run put first by validation.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Finalists:
+    """What is confirmed.
+
+    Attributes:
+        configs: the best of the search by validation, the best first, then the study's base where it is not
+            among them: the paper's configuration, for comparison.
+        chosen: how many of them validation chose.
+        completed: configurations with a completed search trial.
+    """
+
+    configs: tuple[TrialConfig, ...]
+    chosen: int
+    completed: int
+
+
+def finalists(run: Path, study: Study) -> Finalists:
+    """Return the configurations that the search-stage rows of a run put first by validation, and the study's base.
 
     Raises:
         ResultsError: when no search trial completed.
     """
     trials = results.read(run, schema.TRIALS.name)
     search = trials[trials["stage"] == "search"]
-    config_id = choose(search).leader.config_id
-    return TrialConfig.from_dict(json.loads(search.loc[search["config_id"] == config_id, "cfg_json"].iloc[0]))
+    ranking = choose(search).ranking
+    configs = {row["config_id"]: row_config(row) for row in records(search, schema.TRIALS)}
+    best = [configs[candidate.config_id] for candidate in ranking[: study.confirm.top]]
+    others = [] if study.base.config_id in {c.config_id for c in best} else [study.base]
+    return Finalists(configs=(*best, *others), chosen=len(best), completed=len(ranking))
 
 
-def confirm_spec(study: Study, config: TrialConfig, replicate: int) -> TrialSpec:
-    """Return a confirm trial of a configuration: a seed that its search never used, all protocols at once."""
-    return TrialSpec(
-        config=config,
-        seed=trial_seed(study.seed, "confirm", config.config_id, replicate),
-        stage="confirm",
-        replicate=replicate,
-        protocols=study.confirm.protocols,
-        report_protocol=study.protocols.report,
-    )
+def check_enough(run: Path, study: Study) -> None:
+    """Raise ResultsError unless the search completed as many configurations as are to be confirmed."""
+    found = finalists(run, study)
+    if found.chosen < study.confirm.top:
+        raise ResultsError(
+            f"{study.confirm.top} finalists are asked for, but only {found.completed} configurations completed a "
+            f"search trial in {run}",
+            hint=f"--top {found.completed}, or resume the search first",
+        )
+
+
+def confirm_history(run: Path, study: Study, configs: Sequence[TrialConfig]) -> tuple[Tried, ...]:
+    """Return the finalists' trials: what of them has ended under every protocol, and what is to be done."""
+    recorder = Recorder(run)
+    ids = [protocol.id for protocol in study.confirm.protocols]
+    found = []
+    for number, config in enumerate(configs):
+        ended, todo = [], []
+        for spec in (confirm_spec(study, config, replicate) for replicate in range(study.confirm.seeds)):
+            rows = recorder.rows(spec.key, ids)
+            if len(rows) == len(ids) and all(row["status"] not in schema.UNFINISHED for row in rows):
+                ended.append(rows[0])
+            else:
+                todo.append(spec)
+        found.append(Tried(number=number, point={}, ended=tuple(ended), todo=tuple(todo)))
+    return tuple(found)

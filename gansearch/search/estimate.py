@@ -22,6 +22,7 @@ from gansearch.errors import DataError
 from gansearch.placement import Placement
 from gansearch.protocols import Protocol
 from gansearch.scoring import score_test, score_valid
+from gansearch.search.pairings import POPULATION
 from gansearch.search.study import Study
 from gansearch.training import make_learner
 
@@ -96,24 +97,31 @@ def estimate(study: Study, *, data_dir: Path | None = None) -> Estimate | None:
     least_epochs, finishers = _least(study, trials)
     least = least_epochs * per_epoch + finishers * speed.score
     confirm_trial = study.epochs * per_epoch + speed.confirm_score
-    confirm_wall = math.ceil(study.confirm.seeds / concurrent) * confirm_trial
+    confirm_trials = study.confirm.seeds * (study.confirm.top + 1)
+    confirm_wall = math.ceil(confirm_trials / concurrent) * confirm_trial
     # A trial that runs to its end runs alone in its slot, however many there are.
     search_wall = (max(least / concurrent, whole), math.ceil(trials / concurrent) * whole)
     return Estimate(
         speed=speed,
         concurrent=concurrent,
         search=(least / 3600, trials * whole / 3600),
-        confirm=study.confirm.seeds * confirm_trial / 3600,
+        confirm=confirm_trials * confirm_trial / 3600,
         wall=((search_wall[0] + confirm_wall) / 3600, (search_wall[1] + confirm_wall) / 3600),
     )
 
 
 def _least(study: Study, trials: int) -> tuple[float, float]:
-    """Return the epochs of all search trials, and the trials that run to their end, when ASHA stops all it can."""
+    """Return the epochs of all search trials, and those that run to their end, when the scheduler stops all it can.
+
+    HyperBand is taken for its most eager bracket.
+    """
     scheduler, budget = study.scheduler, study.epochs
-    if scheduler.name == "none":
+    if scheduler.name in ("none", *POPULATION):
         return float(trials * budget), float(trials)
-    epochs, running, done, rung = 0.0, float(trials), 0.0, float(scheduler.grace_epochs)
+    first = float(scheduler.to_dict().get("grace_epochs", 1))
+    if scheduler.name == "median":
+        return (trials - 1) * first + budget, 1.0
+    epochs, running, done, rung = 0.0, float(trials), 0.0, first
     while rung < budget and running > 1:
         epochs += running * (rung - done)
         running, done, rung = max(running / scheduler.reduction_factor, 1.0), rung, rung * scheduler.reduction_factor

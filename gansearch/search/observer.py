@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from gansearch import schema
-from gansearch.config import TrialConfig
 from gansearch.recorder import Recorder
 from gansearch.rows import Row, draft_row, final_rows
-from gansearch.search.domains import show
-from gansearch.search.progress import Best, Progress
+from gansearch.search.progress import Best, Progress, changes_of
 from gansearch.search.searchers import METRIC, SPEC
 from gansearch.spec import TrialSpec
 
@@ -42,12 +40,13 @@ class Observer(tune.Callback):
     Args:
         recorder: the run directory.
         digests: digest of each split of the data set, by its name.
-        progress: what is known of the stage before it starts.
+        progress: what is known of the stage before it starts: trials that ended earlier, and the best of them.
         slots: trials that run at a time, at most.
         searched: names of the searched parameters, for display.
         publish: called with the progress as it goes.
 
     Attributes:
+        recorder: the run directory.
         progress: what is known now.
         ended: trials that ended, by status.
     """
@@ -62,17 +61,19 @@ class Observer(tune.Callback):
         searched: tuple[str, ...],
         publish: Callable[[Progress], None],
     ) -> None:
-        self._recorder, self._digests = recorder, digests
+        self.recorder, self._digests = recorder, digests
         self._slots, self._searched, self._publish = slots, searched, publish
         self._started, self._elapsed_before = time.monotonic(), progress.elapsed
         self._published = 0.0
         self._running: dict[str, TrialSpec] = {}
         self._drafts: dict[str, Row] = {}
-        self._values: dict[str, Best] = {}
-        self._since: dict[str, float] = {}
+        # The best of earlier drivers' trials stands under a name that no trial has.
+        self._values: dict[str, Best] = {"": progress.best} if progress.best is not None else {}
+        self._since: dict[str, float] = {}  # of those that run at this moment
+        self._before: dict[str, float] = {}  # seconds that a trial ran before it last waited
         self._durations: list[float] = []
         self.progress = progress
-        self.ended: collections.Counter[str] = collections.Counter()
+        self.ended: collections.Counter[str] = collections.Counter(progress.ended)
         self.last_error: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -83,25 +84,31 @@ class Observer(tune.Callback):
     def trial_seconds(self) -> float:
         """Seconds that all trials of the stage have taken together so far."""
         now = time.monotonic()
-        return sum(self._durations) + sum(now - since for since in self._since.values())
+        return sum(self._durations) + sum(self._seconds(trial_id, now) for trial_id in self._running)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Note that a trial runs."""
-        self._running[trial.trial_id] = TrialSpec.from_dict(trial.config[SPEC])
+        """Note that a trial runs, in its rows too: a sweep that is killed finds there what it was doing."""
+        # One that has waited may be another than it began as: see `on_trial_result`.
+        spec = self._running.setdefault(trial.trial_id, TrialSpec.from_dict(trial.config[SPEC]))
         self._since.setdefault(trial.trial_id, time.monotonic())
+        self._write_running(trial.trial_id, spec)
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Result, **info: Any
     ) -> None:
         """Keep a trial's draft, and the best of what the trials of the search say now."""
-        draft = self._drafts[trial.trial_id] = result["draft"][0]
         value, spec = result.get(METRIC), self._running[trial.trial_id]
+        if SPEC in result and (now := TrialSpec.from_dict(result[SPEC][0])).key != spec.key:
+            self._replace(trial.trial_id, now)
+            spec = now
+        draft = self._drafts[trial.trial_id] = result["draft"][0]
         if spec.stage != "search":  # it competes with nothing: the best of the search stays on display
             return
         # A trial's value may fall, when its samples leave collapse, and it has none once it has diverged.
         self._values.pop(trial.trial_id, None)
         if value is not None:
-            config_id, changes = spec.config.config_id, self._changes(spec.config)
+            config_id = spec.config.config_id
+            changes = changes_of(spec.config.at_epoch(draft["epochs"]), self._searched)
             self._values[trial.trial_id] = Best(
                 value=value, config_id=config_id, epoch=draft["epochs"], changes=changes
             )
@@ -117,9 +124,7 @@ class Observer(tune.Callback):
             status = self._write(trial.trial_id, schema.STOPPED, f"stopped by the scheduler after {epochs} epochs")
         elif status == schema.FAILED:
             spec = self._running[trial.trial_id]
-            self.last_error = next(
-                (row["error"] for row in self._recorder.rows(spec.key, [spec.protocols[0].id])), None
-            )
+            self.last_error = next((row["error"] for row in self.recorder.rows(spec.key, [spec.protocols[0].id])), None)
         self._end(trial.trial_id, status)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -133,7 +138,12 @@ class Observer(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """Publish the progress from time to time."""
-        if time.monotonic() - self._published >= PROGRESS_SECONDS:
+        now = time.monotonic()
+        for trial_id in (trial.trial_id for trial in trials if trial.status == "PAUSED"):
+            if trial_id in self._since:
+                self._before[trial_id] = self._seconds(trial_id, now)
+                del self._since[trial_id]
+        if now - self._published >= PROGRESS_SECONDS:
             self._update()
 
     def write_interrupted(self, reason: str) -> None:
@@ -156,37 +166,58 @@ class Observer(tune.Callback):
             self._end(trial_id, self._write(trial_id, schema.INTERRUPTED, reason))
         return len(unfinished)
 
-    def _changes(self, config: TrialConfig) -> str:
-        """Return a configuration's searched values in words, those of sections that act."""
-        active = config.to_dict()
-        names = [name for name in self._searched if name.partition(".")[0] in active]
-        return " ".join(f"{name}={_short(config.get(name))}" for name in names)
-
     def _write(self, trial_id: str, status: str, error: str) -> str:
         """Write a trial's rows and return its status: another one where the trial ended by itself meanwhile."""
         spec = self._running[trial_id]
-        found = self._recorder.rows(spec.key, [p.id for p in spec.protocols])
-        if len(found) == len(spec.protocols) and all(row["status"] != schema.INTERRUPTED for row in found):
+        found = self._rows(spec)
+        if _ended(spec, found):
             return str(found[0]["status"])
-        draft = self._drafts.get(trial_id) or draft_row(spec, self._digests)
-        for row in final_rows(draft, spec, status, error=error):
-            self._recorder.trial(spec.key, row)
+        for row in final_rows(self._draft(trial_id, spec, found), spec, status, error=error):
+            self.recorder.trial(spec.key, row)
         if status != schema.INTERRUPTED:
-            self._recorder.drop_checkpoint(spec.key)
+            self.recorder.drop_checkpoint(spec.key)
         return status
+
+    def _write_running(self, trial_id: str, spec: TrialSpec) -> None:
+        """Write the rows of a trial that runs, unless it has ended."""
+        rows = self._rows(spec)
+        if not _ended(spec, rows):
+            for row in final_rows(self._draft(trial_id, spec, rows), spec, schema.RUNNING):
+                self.recorder.trial(spec.key, row)
+
+    def _replace(self, trial_id: str, spec: TrialSpec) -> None:
+        """End the trial that a member of a population was, and note which it is now."""
+        epochs = self._drafts[trial_id]["epochs"] if trial_id in self._drafts else 0
+        error = f"replaced at epoch {epochs} by a copy of {spec.parent_id}"
+        self.ended[self._write(trial_id, schema.STOPPED, error)] += 1
+        self._running[trial_id] = spec
+        self._drafts.pop(trial_id, None)
+        self._write_running(trial_id, spec)
+        self._update(planned=self.progress.planned + 1)
+
+    def _seconds(self, trial_id: str, now: float) -> float:
+        """Return the seconds that a trial has run."""
+        return self._before.get(trial_id, 0.0) + now - self._since.get(trial_id, now)
+
+    def _rows(self, spec: TrialSpec) -> list[Row]:
+        return self.recorder.rows(spec.key, [p.id for p in spec.protocols])
+
+    def _draft(self, trial_id: str, spec: TrialSpec, rows: list[Row]) -> Row:
+        """Return what is known of a trial: its last draft, else what an earlier driver left of it."""
+        return self._drafts.get(trial_id) or (rows[0] if rows else draft_row(spec, self._digests))
 
     def _end(self, trial_id: str, status: str) -> None:
         self.ended[status] += 1
-        self._running.pop(trial_id, None)
-        self._drafts.pop(trial_id, None)
-        self._durations.append(time.monotonic() - self._since.pop(trial_id, time.monotonic()))
+        self._durations.append(self._seconds(trial_id, time.monotonic()))
+        for known in (self._running, self._drafts, self._since, self._before):
+            known.pop(trial_id, None)
         self._update()
 
     def _update(self, **changes: Any) -> None:
         now = time.monotonic()
         self.progress = dataclasses.replace(
             self.progress,
-            running=len(self._running),
+            running=len(self._since),
             ended=dict(self.ended),
             elapsed=self._elapsed_before + now - self._started,
             left=self._left(now),
@@ -202,13 +233,13 @@ class Observer(tune.Callback):
             return None
         mean = sum(self._durations) / len(self._durations)
         unfinished = max(self.progress.planned - self.ended.total(), len(self._running))
-        spent = sum(min(now - since, mean) for since in self._since.values())
+        spent = sum(min(self._seconds(trial_id, now), mean) for trial_id in self._running)
         return (unfinished * mean - spent) / max(min(self._slots, unfinished), 1)
 
 
-def _short(value: object) -> str:
-    """Return a value with the digits that a display needs."""
-    return f"{value:.4g}" if isinstance(value, float) else show(value)
+def _ended(spec: TrialSpec, rows: list[Row]) -> bool:
+    """Return whether a trial has an outcome under each of its protocols."""
+    return len(rows) == len(spec.protocols) and all(row["status"] not in schema.UNFINISHED for row in rows)
 
 
 def _last_error(trial: TuneTrial) -> str:

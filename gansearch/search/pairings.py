@@ -99,6 +99,11 @@ def _check_scheduler(study: Study) -> None:
                 f"scheduler.{option} is {first}, above the budget of {study.epochs} epochs",
                 hint=f"lower {option}, or raise epochs",
             )
+        if option == "interval_epochs" and first == study.epochs:
+            raise ConfigError(
+                f"scheduler.interval_epochs is {first}, the whole budget, so {scheduler.name} would change nothing",
+                hint="lower interval_epochs, or raise epochs",
+            )
         if every > first:
             raise ConfigError(
                 f"a trial reports every {every} epochs, so {scheduler.name} would see nothing by "

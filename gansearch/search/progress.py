@@ -10,12 +10,15 @@ import json
 import os
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gansearch import parsing
+from gansearch.config import TrialConfig
 from gansearch.errors import ConfigError, ResultsError
 from gansearch.paths import RunPaths
+from gansearch.search.domains import show
 
 STALE_SECONDS = 120.0
 """A driver that has said nothing for this long is taken for dead."""
@@ -90,6 +93,18 @@ class Progress:
 
 
 ENDED = ("done", "stopped", "failed")
+
+
+def changes_of(config: TrialConfig, searched: Sequence[str]) -> str:
+    """Return a configuration's searched values in words, those of sections that act."""
+    active = config.to_dict()
+    names = [name for name in searched if name.partition(".")[0] in active]
+    return " ".join(f"{name}={_short(config.get(name))}" for name in names)
+
+
+def _short(value: object) -> str:
+    """Return a value with the digits that a display needs."""
+    return f"{value:.4g}" if isinstance(value, float) else show(value)
 
 
 def _process_runs(pid: int) -> bool:

@@ -5,34 +5,46 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import shutil
 import signal
 import socket
 import tempfile
 import threading
+import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import ray
 import ray.exceptions
 from ray import tune
 from ray._private import worker as ray_worker
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from gansearch.core.datasets import Dataset
 from gansearch.errors import ResourceError
 from gansearch.placement import Placement
 from gansearch.search.observer import Observer
-from gansearch.search.searchers import CURRENT, SpecSearcher
+from gansearch.search.population import Population
+from gansearch.search.schedulers import pauses
+from gansearch.search.searchers import SpecSearcher
 from gansearch.search.sections import Resources
 from gansearch.search.stopping import Limiter
-from gansearch.search.strategies import Scheduler
 from gansearch.search.study import Study
 from gansearch.search.worker import TrialWorker
+from gansearch.seeds import stream
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial as TuneTrial
+    from ray.tune.schedulers import TrialScheduler
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a cluster's address to answer."""
+KEPT_CHECKPOINTS = 4
+"""Copies of a member's checkpoint that Tune keeps: one that waits for room may still go on from an older one."""
 
 _SETTINGS = {
     # The tables are the record of a sweep: Tune's own files, tables and snapshots are switched off.
@@ -160,33 +172,53 @@ def check_resources(resources: Resources) -> int:
     )
 
 
-def placement(resources: Resources) -> Placement:
+def placement(study: Study) -> Placement:
     """Return what a trial of a study is given."""
+    resources = study.resources
     return Placement(
-        device="cuda" if resources.gpu > 0 else "cpu", threads=max(int(resources.cpu), 1), gpu_share=resources.gpu
+        device="cuda" if resources.gpu > 0 else "cpu",
+        threads=max(int(resources.cpu), 1),
+        gpu_share=resources.gpu,
+        checkpoint_seconds=study.limits.checkpoint_seconds,
     )
 
 
-def make_scheduler(scheduler: Scheduler, epochs: int) -> TrialScheduler:
-    """Return Tune's scheduler for a study whose trials have a budget of so many epochs."""
-    if scheduler.name == "none":
-        return FIFOScheduler()
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric=CURRENT,
-        mode="max",
-        max_t=epochs,
-        grace_period=scheduler.grace_epochs,
-        reduction_factor=scheduler.reduction_factor,
-    )
+@contextlib.contextmanager
+def _kept_idle(bundle: Mapping[str, float], count: int) -> Iterator[None]:
+    """Take the room of so many trials off the cluster for the time of the block.
+
+    Tune can limit how many trials there are, but trials that wait for others are among those: under a scheduler
+    that lets them wait, only the room decides how many run.
+    """
+    if count <= 0:
+        yield
+        return
+    group = placement_group([{name.upper(): share for name, share in bundle.items()}] * count)
+    try:
+        group.wait(CONNECT_SECONDS)
+        yield
+    finally:
+        remove_placement_group(group)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators that Tune's population based schedulers draw from, for the time of the block."""
+    before, numpy_before = random.getstate(), np.random.get_state()
+    random.seed(stream(seed, "search/tune", 0))
+    np.random.seed(stream(seed, "search/tune", 1) % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        np.random.set_state(numpy_before)
 
 
 def run_trials(
-    searcher: SpecSearcher,
+    searcher: SpecSearcher | Population,
     scheduler: TrialScheduler,
     *,
     study: Study,
-    run: Path,
     data: Dataset,
     max_concurrent: int,
     observer: Observer,
@@ -197,43 +229,62 @@ def run_trials(
     Trials that are in the middle of an epoch at the end are given ten seconds, then killed.
 
     Args:
-        searcher: what is tried.
-        scheduler: who is stopped early.
+        searcher: what is tried: one trial after another, or a population that starts as a whole.
+        scheduler: who is stopped early, waits, or is replaced.
         study: says what each trial takes, and how often it is restarted when its worker is lost.
-        run: the run directory, reachable under the same path from every node.
         data: what the trials may read; placed once in each node's object store.
         max_concurrent: trials at a time.
-        observer: hears what happens.
+        observer: hears what happens; its recorder's run directory is reachable under the same path from every node.
         limiter: ends the stage.
     """
     resources = study.resources
-    trainable = tune.with_parameters(TrialWorker, run=str(run.absolute()), data=data, placement=placement(resources))
+    trainable = tune.with_parameters(TrialWorker, recorder=observer.recorder, data=data, placement=placement(study))
     bundle = {"cpu": resources.cpu, **({"gpu": resources.gpu} if resources.gpu else {})}
-    scratch = Path(tempfile.mkdtemp(prefix="gansearch-tune-"))
+    waiting = pauses(scheduler)
+    population = searcher if isinstance(searcher, Population) else None
+    if waiting:  # where every node finds a checkpoint that Tune hands on; readers ignore the name
+        scratch = observer.recorder.run / f".tune-{uuid.uuid4().hex[:12]}"
+    else:
+        scratch = Path(tempfile.mkdtemp(prefix="gansearch-tune-"))
     # What Tune logs of a trial's error stands in the trial's row; errors of the driver are raised.
     log = logging.getLogger("ray.tune")
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        tune.Tuner(
-            tune.with_resources(trainable, bundle),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=searcher.num_trials,
-                max_concurrent_trials=max_concurrent,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="trials",
-                storage_path=str(scratch),
-                verbose=0,
-                callbacks=[observer],
-                stop=limiter,
-                failure_config=tune.FailureConfig(max_failures=study.limits.max_failures),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        ).fit()
+        with (
+            _kept_idle(bundle, check_resources(resources) - max_concurrent if waiting else 0),
+            _seeded(study.seed),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", module=r"ray\.tune\.schedulers\.pb2|sklearn\.")
+            tune.Tuner(
+                tune.with_resources(trainable, bundle),
+                param_space=population.param_space() if population else None,
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher if isinstance(searcher, SpecSearcher) else None,
+                    scheduler=scheduler,
+                    num_samples=1 if population else searcher.num_trials,
+                    max_concurrent_trials=None if waiting else max_concurrent,
+                    reuse_actors=True,
+                    trial_dirname_creator=_trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="trials",
+                    storage_path=str(scratch),
+                    verbose=0,
+                    callbacks=[observer],
+                    stop=limiter,
+                    failure_config=tune.FailureConfig(max_failures=study.limits.max_failures),
+                    checkpoint_config=tune.CheckpointConfig(
+                        checkpoint_at_end=False, num_to_keep=KEPT_CHECKPOINTS if population else None
+                    ),
+                ),
+            ).fit()
     finally:
         log.setLevel(level)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _trial_id(trial: TuneTrial) -> str:
+    """Return the name of a trial's folder: by default Tune puts its values there."""
+    return str(trial.trial_id)

@@ -45,9 +45,9 @@ def make_scheduler(scheduler: Scheduler, epochs: int, explorer: Explorer | None 
         return MedianStoppingRule(
             grace_period=scheduler.grace_epochs,
             min_samples_required=scheduler.min_trials,
-            min_time_slice=math.inf,  # no trial waits until enough others have come as far
             hard_stop=True,
-            **ranked_by,
+            # No trial waits until enough others have come as far.
+            **ranked_by | {"min_time_slice": math.inf},
         )
     if scheduler.name == "hyperband":
         # The last rung may come before the budget does: who passes it trains to the end.
@@ -70,7 +70,7 @@ def make_scheduler(scheduler: Scheduler, epochs: int, explorer: Explorer | None 
     if scheduler.name == "pb2":
         from ray.tune.schedulers.pb2 import PB2  # imports scikit-learn
 
-        return PB2(hyperparam_bounds=explorer.bounds, **population)
+        return PB2(hyperparam_bounds={**explorer.bounds}, **population)
     return PopulationBasedTraining(**population)
 
 
@@ -79,7 +79,7 @@ def pauses(scheduler: TrialScheduler) -> bool:
     return isinstance(scheduler, HyperBand | PopulationBasedTraining)
 
 
-class HyperBand(TrialScheduler):  # type: ignore[misc]  # Ray is typed in part
+class HyperBand(TrialScheduler):
     """Tune's HyperBand, in whose brackets trials may end on their own.
 
     Tune's ranks every trial of a bracket by its last report, which a trial that diverged or failed does not
@@ -94,7 +94,7 @@ class HyperBand(TrialScheduler):  # type: ignore[misc]  # Ray is typed in part
     """
 
     def __init__(self, inner: HyperBandScheduler) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray is typed in part
         self._inner = inner
         self._depth = 0
 
@@ -112,7 +112,7 @@ class HyperBand(TrialScheduler):  # type: ignore[misc]  # Ray is typed in part
 
     def on_trial_add(self, tune_controller: TuneController, trial: TuneTrial) -> None:
         """Hear of a trial."""
-        bracket = self._inner._state["bracket"]
+        bracket: Any = self._inner._state["bracket"]
         if bracket is not None and len(bracket._all_trials) == bracket._n0:
             self._inner._state["bracket"] = None  # which makes it open the next one
         self._inner.on_trial_add(tune_controller, trial)

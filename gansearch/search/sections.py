@@ -67,17 +67,20 @@ class Protocols:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
-    """The stage that trains the chosen configuration again and scores it on the test set.
+    """The stage that trains the finalists again and scores them on the test set.
 
     Attributes:
+        top: configurations that validation chooses, 1 or more; the base is confirmed beside them.
         seeds: fresh seeds, 0 or more; 0 leaves the stage out.
         protocols: protocols of the test scores, the study's final one among them.
     """
 
+    top: int = 3
     seeds: int = 3
     protocols: tuple[Protocol, ...] = (PROTOCOLS["full"], PROTOCOLS["published-2014"])
 
     def __post_init__(self) -> None:
+        require(self.top >= 1, "confirm.top", "1 or more", self.top)
         require(self.seeds >= 0, "confirm.seeds", "0 or more", self.seeds)
         ids = [p.id for p in self.protocols]
         require(len(set(ids)) == len(ids) > 0, "confirm.protocols", "one or more, all different", ids)
@@ -85,19 +88,24 @@ class Confirm:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When a search ends before all its trials are done. The confirm stage runs after it, and is not bounded.
+    """When a search ends before all its trials are done, and what a crash may cost.
+
+    The confirm stage runs after the search, and is not bounded. A sweep that is resumed starts its clocks anew.
 
     Attributes:
         time_limit: seconds of wall-clock time of the search, above 0; None for no limit.
         gpu_hours: GPU hours of the search's trials together, above 0; None for no limit.
         stop_if_first_fail: end when this many trials have run and all failed, 1 or more; None for never.
         max_failures: times that a trial is restarted after its worker was lost, 0 or more.
+        checkpoint_seconds: least time between two checkpoints of a trial, in seconds, 0 or more: the most that a
+            crash costs it, but for the report that it was working on.
     """
 
     time_limit: float | None = None
     gpu_hours: float | None = None
     stop_if_first_fail: int | None = 5
     max_failures: int = 2
+    checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         for name in ("time_limit", "gpu_hours"):
@@ -106,6 +114,12 @@ class Limits:
         first = self.stop_if_first_fail
         require(first is None or first >= 1, "limits.stop_if_first_fail", "1 or more", first)
         require(self.max_failures >= 0, "limits.max_failures", "0 or more", self.max_failures)
+        require(
+            0 <= self.checkpoint_seconds < math.inf,
+            "limits.checkpoint_seconds",
+            "0 or more",
+            self.checkpoint_seconds,
+        )
 
 
 def parse_duration(value: object, where: str) -> float:

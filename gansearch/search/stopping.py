@@ -16,6 +16,7 @@ from ray import tune
 
 from gansearch import schema
 from gansearch.paths import RunPaths
+from gansearch.search.lease import Lease
 from gansearch.search.observer import Observer
 from gansearch.search.sections import Limits
 
@@ -40,16 +41,25 @@ class StopRequest:
 
     Args:
         run: the run directory.
+        lease: this process's hold on it; None where nothing else could take it.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, lease: Lease | None = None) -> None:
+        self._lease = lease
         self._file = RunPaths(run).stop_request
         self._signal: signal.Signals | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether another driver took the run over."""
+        return self._lease is not None and self._lease.lost
 
     def reason(self) -> Reason | None:
         """Return how the end was asked for, or None."""
         if self._signal is not None:
             return Reason(f"interrupted by {self._signal.name}")
+        if self.lost:
+            return Reason("another driver took the run over")
         return Reason("stopped on request") if self._file.exists() else None
 
     def clear_file(self) -> None:
@@ -97,6 +107,10 @@ class Limiter(tune.Stopper):
         self._started = time.monotonic()
         self.reason: Reason | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Tune pickles what it is given, and a hold on a run cannot be."""
+        return {}
+
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002  # Tune's interface
         """Stop no single trial."""
         return False
@@ -105,7 +119,7 @@ class Limiter(tune.Stopper):
         """Return whether the stage must end now, and note why."""
         if self.reason is None:
             self.reason = self._request.reason() or self._reached()
-            if self.reason is not None:
+            if self.reason is not None and not self._request.lost:
                 # At once: whoever sent the signal may have sent it to Ray too, and Tune would wait for that.
                 self._observer.write_interrupted(self.reason.text)
         return self.reason is not None

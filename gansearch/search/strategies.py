@@ -107,6 +107,17 @@ SCHEDULERS: Mapping[str, Strategy] = {
 }
 
 
+RESUMED: Mapping[str, str] = {
+    "hyperband": "hyperband's brackets are formed anew of the trials that are left: trials that ended keep their rows, "
+    "unfinished ones go on from their checkpoints, but who was to be halved with whom is forgotten",
+    "pbt": "the population goes on from its members' checkpoints with the values they had; which of them were the best "
+    "is learned anew at the next interval",
+    "pb2": "the population goes on from its members' checkpoints with the values they had; what the Gaussian process "
+    "had learned is lost, and learned anew from here",
+}
+"""What a resumed sweep does under schedulers whose memory is not rebuilt from the tables, in words."""
+
+
 def _check(where: str, section: Any, strategies: Mapping[str, Strategy]) -> None:
     """Raise ConfigError for an unknown name."""
     if section.name not in strategies:

@@ -188,7 +188,11 @@ class Study:
             "resources": dataclasses.asdict(self.resources),
             "max_concurrent": self.max_concurrent,
             "protocols": {"final": self.protocols.final.to_dict(), "report": self.protocols.report.to_dict()},
-            "confirm": {"seeds": self.confirm.seeds, "protocols": [p.to_dict() for p in self.confirm.protocols]},
+            "confirm": {
+                "top": self.confirm.top,
+                "seeds": self.confirm.seeds,
+                "protocols": [p.to_dict() for p in self.confirm.protocols],
+            },
             "limits": dataclasses.asdict(self.limits),
             "guards": self.guards.to_dict(),
             "seed": self.seed,

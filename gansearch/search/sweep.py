@@ -1,53 +1,40 @@
-"""A sweep: search, then confirm what validation chose; every trial a row in the run directory."""
+"""A sweep: search, then confirm what validation chose; every trial a row in the run directory.
+
+Each of `sweep`, `resume` and `confirm` ends with a run directory that the next one can go on from.
+"""
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import dataclasses
-import datetime
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from gansearch import results, schema
-from gansearch.config import TrialConfig
+from gansearch import schema
 from gansearch.core.datasets import Dataset, check_fits, describe, load
-from gansearch.errors import ConfigError, ResultsError
+from gansearch.errors import ConfigError, ResultsError, nearest
 from gansearch.paths import RunPaths
-from gansearch.provenance import versions
-from gansearch.recorder import Recorder
-from gansearch.search.confirm import confirm_spec, finalist
-from gansearch.search.observer import Observer
+from gansearch.search import history
+from gansearch.search.confirm import check_enough
+from gansearch.search.driver import Driver, SweepResult
+from gansearch.search.lease import Lease, held
+from gansearch.search.plan_files import (
+    changed_versions,
+    check_data,
+    extended,
+    read_plan,
+    rewrite_plan,
+    with_confirm,
+    write_plan,
+)
 from gansearch.search.progress import Progress
-from gansearch.search.ray_tune import check_resources, connected, make_scheduler, run_trials
-from gansearch.search.searchers import Listed, Point, SpecSearcher, make_strategy
-from gansearch.search.sections import Limits
-from gansearch.search.stopping import Limiter, Reason, StopRequest
-from gansearch.search.strategies import Scheduler
+from gansearch.search.ray_tune import check_resources, connected
+from gansearch.search.strategies import RESUMED
 from gansearch.search.study import Study, load_study
-from gansearch.seeds import trial_seed
-from gansearch.spec import TrialSpec
-from gansearch.trial import describe as describe_error
-from gansearch.yaml_files import dump_yaml
+from gansearch.search.warm_start import read_warm_start
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SweepResult:
-    """How a sweep ended.
-
-    Attributes:
-        run: the run directory, which holds everything else.
-        complete: whether all its stages ran.
-        reason: what ended it early, or ended its search early; None where nothing did.
-        ended: trials by status, over all stages.
-    """
-
-    run: Path
-    complete: bool
-    reason: str | None
-    ended: dict[str, int]
+RERUNNABLE = (schema.FAILED, schema.DIVERGED, schema.STOPPED, schema.COLLAPSED)
+"""How a trial may have ended that is given another try."""
 
 
 def sweep(
@@ -58,12 +45,14 @@ def sweep(
     download: bool = True,
     address: str | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> SweepResult:
-    """Run a study: search its space with Ray Tune, then confirm the configuration that validation chose.
+    """Run a study: search its space with Ray Tune, then confirm the configurations that validation chose.
 
     The last act is the only one that reads the test set. Ctrl-C, SIGTERM, SIGHUP and `gansearch stop` end a
     sweep cleanly: every row that was finished stays, and trials that ran become INTERRUPTED rows. Trials in
-    the middle of an epoch are given ten seconds; a second Ctrl-C does not wait for them.
+    the middle of an epoch are given ten seconds; a second Ctrl-C does not wait for them. However it ended,
+    `resume` goes on.
 
     Args:
         study: a study, the path of a study file, or a shipped study's name.
@@ -73,6 +62,7 @@ def sweep(
         address: a Ray cluster to connect to; by default the one this process is connected to, the one that
             RAY_ADDRESS names, or a new one on this machine.
         on_progress: called about once a second while trials run.
+        on_note: told what a user should know before trials run.
 
     Raises:
         UserError: when the study, the data, the run directory or the cluster cannot be used; nothing has
@@ -83,19 +73,137 @@ def sweep(
     run = Path(out).absolute()
     check_run_directory(run)
     check_study_fits(study)
-    data = load(study.base.dataset.name, data_dir=Path(data_dir) if data_dir else None, download=download)
-    with connected(address):
-        capacity = check_resources(study.resources)
+    data = _load(study, data_dir, download)
+    warm_start = read_warm_start(study, data.digests["valid"])
+    for note in warm_start.notes:
+        on_note(note)
+    with _cluster(study, address) as concurrent, held(run) as lease:
         write_plan(study, data, run)
-        concurrent = min(capacity, study.max_concurrent or capacity)
-        return _Driver(study, data, run, concurrent, on_progress).run()
+        return Driver(
+            study, data, run, lease=lease, concurrent=concurrent, on_progress=on_progress, warm_start=warm_start
+        ).run()
+
+
+def resume(
+    run: str | Path,
+    *,
+    num_trials: int | None = None,
+    space: str | None = None,
+    rerun: Collection[str] = (),
+    data_dir: str | Path | None = None,
+    download: bool = True,
+    address: str | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> SweepResult:
+    """Go on with a sweep that ended, however it did; extend it where more is asked for.
+
+    Trials that have an outcome are never run again, others go on from their last checkpoint, and the
+    searcher's history and the scheduler's rungs are rebuilt from the tables.
+
+    Args:
+        run: the run directory.
+        num_trials: configurations in all, to extend the search; None for as planned.
+        space: study file whose space takes the place of the planned one; must hold all that was tried.
+        rerun: statuses of search trials that are to run again all the same, of `RERUNNABLE`.
+        data_dir: where data sets are looked for; by default GANSEARCH_DATA or the user's cache.
+        download: whether a data set that is not there may be downloaded.
+        address: a Ray cluster to connect to, as in `sweep`.
+        on_progress: called about once a second while trials run.
+        on_note: told what a user should know before trials run.
+
+    Raises:
+        UserError: when the run is held by another driver, or cannot go on as it is asked to; nothing has run
+            then.
+    """
+    for status in rerun:
+        if status not in RERUNNABLE:
+            raise ConfigError(f"trials that ended {status} cannot run again", hint=nearest(status, RERUNNABLE))
+    run = Path(run).absolute()
+    plan = read_plan(run)
+    with held(run) as lease:
+        study = extended(plan, run, num_trials, space)
+        data = _load(study, data_dir, download)
+        check_data(plan, data)
+        _migrate(run, lease, on_note)
+        if study.to_dict() != plan.study.to_dict():
+            changes = {"num_trials": study.num_trials} | ({"space": space} if space else {})
+            rewrite_plan(run, plan, study, changes)
+        if rerun and (again := history.start_again(run, lease.claim.id, rerun)):
+            on_note(f"{again} trials that ended {' or '.join(rerun)} run again")
+        warm_start = read_warm_start(study, data.digests["valid"])
+        notes = [*_unfinished_notes(run), *_scheduler_notes(study), *warm_start.notes]
+        if others := changed_versions(plan):
+            notes.append(f"versions differ from those that the sweep was started with: {'; '.join(others)}")
+        for note in notes:
+            on_note(note)
+        with _cluster(study, address) as concurrent:
+            return Driver(
+                study, data, run, lease=lease, concurrent=concurrent, on_progress=on_progress, warm_start=warm_start
+            ).run()
+
+
+def confirm(
+    run: str | Path,
+    *,
+    top: int | None = None,
+    seeds: int | None = None,
+    protocols: list[str] | None = None,
+    data_dir: str | Path | None = None,
+    download: bool = True,
+    address: str | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> SweepResult:
+    """Run the confirm stage of a run whose search has completed trials; confirm trials that ended stay.
+
+    Args:
+        run: the run directory.
+        top: finalists by validation; None for as planned.
+        seeds: fresh seeds of each; None for as planned.
+        protocols: names of the test scores' protocols; None for as planned.
+        data_dir: where data sets are looked for; by default GANSEARCH_DATA or the user's cache.
+        download: whether a data set that is not there may be downloaded.
+        address: a Ray cluster to connect to, as in `sweep`.
+        on_progress: called about once a second while trials run.
+        on_note: told what a user should know before trials run.
+
+    Raises:
+        UserError: when the run is held by another driver, or has fewer completed configurations than `top`;
+            nothing has run then.
+    """
+    run = Path(run).absolute()
+    plan = read_plan(run)
+    study = with_confirm(plan.study, top=top, seeds=seeds, protocols=protocols)
+    check_enough(run, study)
+    with held(run) as lease:
+        data = _load(study, data_dir, download)
+        check_data(plan, data)
+        _migrate(run, lease, on_note)
+        if study.to_dict() != plan.study.to_dict():
+            rewrite_plan(run, plan, study, {"confirm": study.to_dict()["confirm"]})
+        for note in _unfinished_notes(run, "confirm"):
+            on_note(note)
+        with _cluster(study, address) as concurrent:
+            return Driver(
+                study,
+                data,
+                run,
+                lease=lease,
+                concurrent=concurrent,
+                on_progress=on_progress,
+                search=False,
+            ).run()
 
 
 def check_run_directory(run: Path) -> None:
     """Raise ResultsError unless a new sweep can be written to the directory."""
     paths = RunPaths(run)
     if paths.plan.exists():
-        raise ResultsError(f"{run} already holds a sweep", hint="give another directory with --out")
+        raise ResultsError(
+            f"{run} already holds a sweep",
+            hint=f"`gansearch resume {run}` goes on with it; or give another directory with --out",
+        )
     if run.exists() and not run.is_dir():
         raise ResultsError(f"{run} is a file, not a directory", hint="give another directory with --out")
     if run.is_dir() and any(paths.table(name).exists() for name in ("trials", "curves")):
@@ -121,207 +229,35 @@ def check_study_fits(study: Study) -> None:
         check_fits(info, size)
 
 
-def write_plan(study: Study, data: Dataset, run: Path) -> None:
-    """Write the resolved plan: the study, and the versions and data it runs with.
-
-    Raises:
-        ResultsError: when another sweep has claimed the directory, or it cannot be written.
-    """
-    path = RunPaths(run).plan
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        path.touch(exist_ok=False)  # of two sweeps that start at once, one claims the directory
-    except FileExistsError:
-        raise ResultsError(f"{run} already holds a sweep", hint="give another directory with --out") from None
-    except OSError as error:
-        raise ResultsError(
-            f"cannot write {path}: {error.strerror}", hint="give another directory with --out"
-        ) from error
-    plan = {
-        "name": study.name,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "data": {"name": data.name, **data.digests},
-        "study": study.to_dict(),
-    }
-    results.write_text(path, dump_yaml(plan))
+def _load(study: Study, data_dir: str | Path | None, download: bool) -> Dataset:
+    return load(study.base.dataset.name, data_dir=Path(data_dir) if data_dir else None, download=download)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Stage:
-    """What one stage runs.
-
-    Attributes:
-        name: `search` or `confirm`.
-        searcher: its trials.
-        scheduler: who is stopped early.
-        data: what they may read.
-        limits: when it ends early.
-    """
-
-    name: str
-    searcher: SpecSearcher
-    scheduler: Scheduler
-    data: Dataset
-    limits: Limits
+@contextlib.contextmanager
+def _cluster(study: Study, address: str | None) -> Iterator[int]:
+    """Connect to a cluster for the time of the block; give how many of the study's trials run at a time."""
+    with connected(address):
+        capacity = check_resources(study.resources)
+        yield min(capacity, study.max_concurrent or capacity)
 
 
-class _Driver:
-    """The stages of one sweep, one after the other.
-
-    Args:
-        study: the study.
-        data: its data set, test split included.
-        run: the run directory, which holds the plan.
-        concurrent: trials at a time.
-        on_progress: hears each progress.
-    """
-
-    def __init__(
-        self, study: Study, data: Dataset, run: Path, concurrent: int, on_progress: Callable[[Progress], None]
-    ) -> None:
-        self._study, self._data, self._run, self._concurrent = study, data, run, concurrent
-        self._on_progress = on_progress
-        self._request = StopRequest(run)
-        self._started = time.monotonic()
-        self._ended: collections.Counter[str] = collections.Counter()
-        self._planned = study.num_trials * study.repeats + study.confirm.seeds
-        self._progress = Progress(study=study.name, stage="search", planned=study.num_trials * study.repeats)
-
-    def run(self) -> SweepResult:
-        """Run the stages; whatever happens, the last progress says how it ended."""
-        self._request.clear_file()
-        results.write_json(RunPaths(self._run).progress, self._progress.to_dict())
-        try:
-            with self._request.listening():
-                complete, reason = self._stages()
-        except KeyboardInterrupt:
-            self._finish("stopped", "interrupted")
-            raise
-        except BaseException as error:
-            self._finish("failed", f"the driver met an error: {describe_error(error)}")
-            raise
-        finally:
-            self._request.clear_file()
-        note = reason.text if reason else None
-        self._finish("done" if complete else "stopped", note)
-        return SweepResult(run=self._run, complete=complete, reason=note, ended=dict(self._ended))
-
-    def _stages(self) -> tuple[bool, Reason | None]:
-        """Run search and confirm; return whether all came to an end, and what ended one early."""
-        reason = self._run_stage(self._search())
-        if reason is not None and not reason.spent:
-            return False, reason
-        if self._study.confirm.seeds == 0:
-            return True, reason
-        try:
-            config = finalist(self._run)
-        except ResultsError as error:
-            return False, reason or Reason(error.message)
-        completed = self._ended[schema.COMPLETE]
-        stopped = self._run_stage(self._confirm(config))
-        if stopped is None and self._ended[schema.COMPLETE] == completed:
-            stopped = Reason("no confirm trial completed")
-        return stopped is None, stopped or reason
-
-    def _search(self) -> _Stage:
-        study = self._study
-        return _Stage(
-            name="search",
-            searcher=SpecSearcher(
-                make_strategy(study),
-                study.num_trials,
-                study.repeats,
-                lambda point, replicate: search_spec(study, point, replicate),
-            ),
-            scheduler=study.scheduler,
-            data=self._data.without_test(),
-            limits=study.limits,
-        )
-
-    def _confirm(self, config: TrialConfig) -> _Stage:
-        study = self._study
-        return _Stage(
-            name="confirm",
-            searcher=SpecSearcher(
-                Listed([{}]), 1, study.confirm.seeds, lambda _, replicate: confirm_spec(study, config, replicate)
-            ),
-            scheduler=Scheduler(name="none"),
-            data=self._data,
-            limits=dataclasses.replace(study.limits, time_limit=None, gpu_hours=None),
-        )
-
-    def _run_stage(self, stage: _Stage) -> Reason | None:
-        """Run the trials of one stage; return why it ended early, or None."""
-        study = self._study
-        observer = Observer(
-            Recorder(self._run),
-            self._data.digests,
-            dataclasses.replace(
-                self._progress,
-                stage=stage.name,
-                planned=stage.searcher.num_trials,
-                running=0,
-                ended={},
-                left=None,
-                elapsed=time.monotonic() - self._started,
-            ),
-            slots=self._concurrent,
-            searched=tuple(p.name for p in study.space.parameters),
-            publish=self._publish,
-        )
-        limiter = Limiter(stage.limits, observer, gpus=study.resources.gpu, request=self._request)
-        try:
-            run_trials(
-                stage.searcher,
-                make_scheduler(stage.scheduler, study.epochs),
-                study=study,
-                run=self._run,
-                data=stage.data,
-                max_concurrent=self._concurrent,
-                observer=observer,
-                limiter=limiter,
-            )
-        finally:
-            reason = limiter.reason
-            left = observer.interrupt(reason.text if reason else "the driver ended")
-            self._ended += observer.ended
-            self._progress = observer.progress
-        if reason is None and (left or not stage.searcher.handed_out):
-            return Reason("Ray Tune ended before its trials did")
-        return reason
-
-    def _publish(self, progress: Progress) -> None:
-        # A sweep outlives a moment in which its directory cannot be written.
-        with contextlib.suppress(ResultsError):
-            results.write_json(RunPaths(self._run).progress, progress.to_dict())
-        self._on_progress(progress)
-
-    def _finish(self, stage: str, note: str | None) -> None:
-        self._publish(
-            dataclasses.replace(
-                self._progress,
-                stage=stage,
-                ended=dict(self._ended),
-                planned=self._ended.total() if stage == "done" else max(self._planned, self._ended.total()),
-                running=0,
-                left=None,
-                elapsed=time.monotonic() - self._started,
-                updated=time.time(),
-                note=note,
-            )
-        )
+def _migrate(run: Path, lease: Lease, on_note: Callable[[str], None]) -> None:
+    migrated = history.migrate(run, lease.claim.id)
+    if migrated:
+        on_note(f"{migrated} part files of an older version of the tables were rewritten in version {schema.VERSION}")
 
 
-def search_spec(study: Study, point: Point, replicate: int) -> TrialSpec:
-    """Return a trial of a point of the study's space."""
-    config = study.space.config(point)
-    return TrialSpec(
-        config=config,
-        seed=trial_seed(study.seed, "search", config.config_id, replicate),
-        stage="search",
-        replicate=replicate,
-        protocols=(study.protocols.final,),
-        report_protocol=study.protocols.report,
-        guards=study.guards,
-    )
+def _unfinished_notes(run: Path, stage: str | None = None) -> Iterator[str]:
+    """Say how the trials go on that were started and have no outcome."""
+    keys = [key for key in history.started_keys(run) if stage in (None, key.stage)]
+    epochs = history.unfinished(run, keys)
+    over = sum(not done for done in epochs.values())
+    if len(keys) > over:
+        yield f"{len(keys) - over} unfinished trials go on from their checkpoints"
+    if over:
+        yield f"warning: {over} unfinished trials have no checkpoint that can be read and start over"
+
+
+def _scheduler_notes(study: Study) -> Iterator[str]:
+    if study.scheduler.name in RESUMED:
+        yield RESUMED[study.scheduler.name]

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from gansearch.core.datasets import Dataset
+from gansearch.errors import ResultsError
 from gansearch.placement import Placement
-from gansearch.recorder import Recorder
+from gansearch.recorder import Checkpoint, Recorder, load
+from gansearch.search.population import TURN, child
 from gansearch.search.searchers import CURRENT, METRIC, SPEC
 from gansearch.spec import TrialSpec
+from gansearch.training import copy_course
 from gansearch.trial import Report, Trial
+
+_IDENTITY = "trial.json"
+_COPY = "checkpoint.safetensors"
+"""Files of a Tune checkpoint: which trial it is of, and in a population a copy of that trial's own checkpoint."""
 
 
 class TrialWorker(tune.Trainable):
@@ -24,33 +33,64 @@ class TrialWorker(tune.Trainable):
     """
 
     def setup(  # type: ignore[override]  # Tune hands over what `with_parameters` was given as keywords
-        self, config: dict[str, Any], run: str, data: Dataset, placement: Placement
+        self, config: dict[str, Any], recorder: Recorder, data: Dataset, placement: Placement
     ) -> None:
         """Prepare the first trial.
 
         Args:
             config: Tune's configuration; holds the spec.
-            run: the run directory.
+            recorder: where outcomes go.
             data: the data set, read in place from the node's object store.
             placement: what a trial of this sweep is given.
         """
-        self._data, self._placement, self._recorder = data, placement, Recorder(Path(run))
+        self._data, self._placement, self._recorder = data, placement, recorder
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Prepare the next trial in this process."""
-        self._trial = Trial(TrialSpec.from_dict(new_config[SPEC]), self._data, self._recorder, self._placement)
+        self._config = new_config
+        self._spec = TrialSpec.from_dict(new_config[SPEC])
+        self._copied: tuple[TrialSpec, Checkpoint] | None = None
+        self._trial: Trial | None = None
         return True
 
     def step(self) -> dict[str, Any]:
         """Train to the next report."""
-        return as_result(self._trial.advance())
+        if self._trial is None:
+            if self._copied is not None:
+                copy_course(self._recorder, self._copied[0], self._spec, self._copied[1])
+            self._trial = Trial(self._spec, self._data, self._recorder, self._placement)
+        return as_result(self._trial.advance(), self._spec)
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write the trial's checkpoint to the run; give Tune what identifies it.
+
+        In a population Tune gets a copy as well: a trial that goes on replaces its own.
+        """
+        if self._trial is None:
+            raise ResultsError("a trial cannot be saved before its first report")
+        self._trial.checkpoint()
+        turn = self._config.get(TURN)
+        identity = {"spec": self._spec.to_dict(), "turn": turn}
+        (Path(checkpoint_dir) / _IDENTITY).write_text(json.dumps(identity), encoding="utf-8")
+        if turn is not None:
+            shutil.copyfile(self._recorder.paths.checkpoint(self._spec.key), Path(checkpoint_dir) / _COPY)
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
+        """Go on with the trial of a Tune checkpoint; as a copy of it where it is another member's."""
+        folder = Path(str(checkpoint))
+        identity = json.loads((folder / _IDENTITY).read_text(encoding="utf-8"))
+        self._spec = TrialSpec.from_dict(identity["spec"])
+        if identity["turn"] != self._config.get(TURN):
+            donor, saved = self._spec, load(folder / _COPY)
+            self._spec, self._copied = child(donor, saved.state["epochs"], self._config), (donor, saved)
 
 
-def as_result(report: Report) -> dict[str, Any]:
-    """Return a report as Tune's result; without values where a trial failed or diverged."""
-    # In a list, for Tune would flatten a mapping and keep statistics of every number in it.
-    result: dict[str, Any] = {"epoch": report.epoch, "draft": [report.draft], "done": report.status is not None}
+def as_result(report: Report, spec: TrialSpec) -> dict[str, Any]:
+    """Return a report as Tune's result, with the trial that it is of; no values where a trial failed or diverged."""
+    result: dict[str, Any] = {"epoch": report.epoch, "done": report.status is not None}
+    # In lists, for Tune would flatten a mapping and keep statistics of every number in it.
+    result |= {"draft": [report.draft], SPEC: [spec.to_dict()]}
     if report.status is not None:
         result["status"] = report.status
     if report.objective is not None and math.isfinite(report.objective):

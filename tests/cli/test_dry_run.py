@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,8 @@ import torch
 
 from gansearch.cli.plan import estimate_lines, first_configurations, first_lines, plan_lines
 from gansearch.search.estimate import Estimate, Speed, _least
-from gansearch.search.searchers import SPEC, SpecSearcher, make_strategy
+from gansearch.search.proposals import Proposal, make_strategy
+from gansearch.search.searchers import SPEC, SpecSearcher
 from gansearch.search.study import Study
 from gansearch.spec import TrialSpec
 from gansearch.yaml_files import dump_yaml
@@ -40,7 +40,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing_behind(study: Path, gansear
         "scheduler   none",
         "trials      6 configurations, 1 seed each",
         "budget      4 epochs, a report every 2",
-        "confirm     2 seeds, scored by:",
+        "confirm     the best 3 and the base, 2 seeds each, scored by:",
         "seed        12",
         "            1,197 train, 300 valid, 300 test; needs no files",
         "cost: an estimate from the base configuration, measured for a moment on this machine",
@@ -83,9 +83,9 @@ def test_a_data_set_that_is_not_there_is_measured_on_random_bytes(study: Path, g
 def _handed_out(study: Study) -> list[str]:
     """Return the configurations that a sweep's searcher hands out while no trial has ended."""
 
-    def make_spec(point: Mapping[str, object], replicate: int) -> TrialSpec:
+    def make_spec(proposal: Proposal, replicate: int) -> TrialSpec:
         return TrialSpec(
-            config=study.space.config(point),
+            config=study.space.config(proposal.point),
             seed=replicate,
             stage="search",
             protocols=(FULL,),
@@ -110,8 +110,8 @@ TPE = {"name": "tpe", "startup_trials": 4}
         ({"num_trials": 6, "space": FINITE}, 5, "  then 1 random draw"),  # draws that repeat a point are left out
         ({"num_trials": 6, "space": FINITE, "searcher": "grid"}, 5, "  then 1 point of the grid"),
         ({"num_trials": 3, "searcher": "tpe"}, 3, None),
-        ({"num_trials": 12, "searcher": "tpe"}, 5, "  then 5 random draws, then 2 suggestions of TPE's model"),
-        ({"num_trials": 6, "searcher": TPE}, 4, "  then 2 suggestions of TPE's model"),
+        ({"num_trials": 12, "searcher": "tpe"}, 5, "  then 5 random draws, then 2 suggestions of tpe"),
+        ({"num_trials": 6, "searcher": TPE}, 4, "  then 2 suggestions of tpe"),
     ],
 )
 def test_the_first_configurations_are_those_that_are_tried(

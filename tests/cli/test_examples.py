@@ -13,6 +13,11 @@ from tests.cli.conftest import Gansearch, Place
 
 NOT_RUN = {
     "gansearch sweep quickstart --out runs/quickstart": "takes minutes; a smaller sweep is run in test_sweeps",
+    "gansearch resume runs/quickstart": "starts Ray, and needs a sweep's plan; see test_resume",
+    "gansearch resume runs/quickstart --num-trials 32": "as above",
+    "gansearch resume runs/quickstart --rerun failed": "as above",
+    "gansearch confirm runs/quickstart": "as above",
+    "gansearch confirm runs/quickstart --top 2 --seeds 5": "as above",
     "gansearch stop runs/quickstart": "nothing runs there; see test_sweeps",
     "gansearch train paper/mnist --epochs 30": "needs MNIST and takes half an hour",
 }

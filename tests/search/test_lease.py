@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def _other_place(run: Path, **changes: object) -> lease.Claim:
     claim = dataclasses.replace(claim, **changes)  # type: ignore[arg-type]
     results.write_json(RunPaths(run).claim(claim.id), dataclasses.asdict(claim))
     return claim
+
+
+def _comes(condition: Callable[[], bool]) -> bool:
+    """Return whether a condition comes to hold within 20 seconds."""
+    until = time.monotonic() + 20
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return condition()
 
 
 def test_one_driver_holds_a_run_and_gives_it_back(tmp_path: Path) -> None:
@@ -90,10 +99,7 @@ def test_a_holder_renews_and_notices_that_it_lost_the_run(tmp_path: Path, monkey
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
     held = lease.claim(tmp_path)
     path = RunPaths(tmp_path).claim(held.claim.id)
-    until = time.monotonic() + 20
-    while '"renewed": 0' in path.read_text() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert '"renewed": 0' not in path.read_text()
+    assert _comes(lambda: '"renewed": 0' not in path.read_text())
     monkeypatch.setattr(lease, "RENEW_SECONDS", 60.0)
     time.sleep(0.3)  # past a renewal that was under way
     path.unlink()
@@ -111,17 +117,15 @@ def test_a_holder_yields_to_one_that_took_the_run_over_while_it_wrote(
     time.sleep(0.5)
     assert not held.lost
     _other_place(tmp_path, renewed=1)
-    until = time.monotonic() + 20
-    while not held.lost and time.monotonic() < until:
-        time.sleep(0.02)
-    assert held.lost
+    assert _comes(lambda: held.lost)
     held.release()
     assert [p.stem for p in RunPaths(tmp_path).claims.glob("*.json")] == ["c0ffee"]
 
 
 @pytest.mark.parametrize("together", [2, 5])
 def test_of_drivers_that_claim_at_once_at_most_one_holds(tmp_path: Path, together: int) -> None:
-    start, outcomes = threading.Barrier(together), []
+    start = threading.Barrier(together)
+    outcomes: list[lease.Lease | None] = []
 
     def attempt(run: Path) -> None:
         start.wait()

@@ -12,10 +12,11 @@ import ray
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from gansearch.errors import ResourceError
-from gansearch.search.ray_tune import check_resources, connected, make_scheduler, placement
+from gansearch.search.ray_tune import check_resources, connected, placement
+from gansearch.search.schedulers import make_scheduler
 from gansearch.search.sections import Resources
 from gansearch.search.strategies import Scheduler
-from tests.search.small_studies import Sweeping, plan
+from tests.search.small_studies import Sweeping, plan, study
 
 
 @pytest.fixture(scope="class")
@@ -59,8 +60,10 @@ class TestCapacity:
 
 
 def test_placement_follows_the_resources() -> None:
-    assert (placement(Resources(cpu=3.0)).device, placement(Resources(cpu=3.0)).threads) == ("cpu", 3)
-    shared = placement(Resources(cpu=0.5, gpu=0.25))
+    alone = placement(study(resources={"cpu": 3.0}))
+    assert (alone.device, alone.threads, alone.checkpoint_seconds) == ("cpu", 3, 30)
+    shared = placement(study(resources={"cpu": 0.5, "gpu": 0.25}, limits={"checkpoint_seconds": 7}))
+    assert shared.checkpoint_seconds == 7
     assert (shared.device, shared.threads, shared.gpu_share) == ("cuda", 1, 0.25)
 
 
