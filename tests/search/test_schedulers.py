@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from typing import Any
 
 import pytest
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, PopulationBasedTraining
 from ray.tune.schedulers.pb2 import PB2
 
 from gansearch.search.domains import Interval
 from gansearch.search.population import Explorer
+from gansearch.search.rungs import KeyedScheduler
 from gansearch.search.schedulers import HyperBand, make_scheduler, pauses
-from gansearch.search.searchers import CURRENT
+from gansearch.search.searchers import CURRENT, SPEC
 from gansearch.search.strategies import SCHEDULERS, Scheduler
+from tests.trials import spec
 
 CLASSES = {
     "none": FIFOScheduler,
@@ -43,6 +47,22 @@ def test_a_population_needs_an_explorer() -> None:
         make_scheduler(Scheduler(name="pbt"), 9)
 
 
+def test_median_stops_what_is_below_the_others_and_bears_trials_without_a_value() -> None:
+    scheduler = make_scheduler(Scheduler(name="median", grace_epochs=2, min_trials=3), 9)
+    keyed: Any = KeyedScheduler(scheduler)
+    trials = [TuneTrial("worker", config={SPEC: spec(seed=i).to_dict()}, trial_id=f"t{i}", stub=True) for i in range(6)]
+    for trial in trials:
+        keyed.on_trial_add(None, trial)
+    for trial, value in zip(trials[:3], (5.0, 6.0, 7.0), strict=True):
+        decisions = [keyed.on_trial_result(None, trial, {"epoch": e, CURRENT: value}) for e in (1, 2, 3)]
+        assert decisions == ["CONTINUE"] * 3  # no others have come so far, and nobody waits for them
+    keyed.on_trial_result(None, trials[3], {"epoch": 1, CURRENT: 9.0})
+    keyed.on_trial_complete(None, trials[3], {"epoch": 9, "status": "DIVERGED"})
+    for trial, value, decision in ((trials[4], 5.5, "STOP"), (trials[5], 6.5, "CONTINUE")):
+        assert keyed.on_trial_result(None, trial, {"epoch": 1, CURRENT: value}) == "CONTINUE"
+        assert keyed.on_trial_result(None, trial, {"epoch": 2, CURRENT: value}) == decision
+
+
 @dataclasses.dataclass(eq=False)
 class Course:
     """A trial with a value that stays as it is, as a scheduler sees it.
@@ -65,7 +85,8 @@ class Course:
 class Machine:
     """Runs courses one epoch at a time in two slots, as Tune's controller would; ends when nothing can go on."""
 
-    def __init__(self, scheduler: HyperBand, courses: list[Course], budget: int) -> None:
+    # Any: its trials and its controller are Tune's.
+    def __init__(self, scheduler: Any, courses: list[Course], budget: int) -> None:
         self.scheduler, self.courses, self.budget = scheduler, courses, budget
         for course in courses:
             scheduler.on_trial_add(self, course)
