@@ -26,7 +26,7 @@ from benchmarks.search.points import EPOCHS, REPORT_EVERY, FloatArray, benchmark
 from benchmarks.search.simulate import Simulation
 from benchmarks.search.table import TABLE
 from gansearch.search.proposals import make_strategy
-from gansearch.search.ray_tune import make_scheduler
+from gansearch.search.schedulers import make_scheduler, pauses
 
 CURVES = Path(__file__).with_name("replay.parquet")
 BUDGET = 48 * EPOCHS
@@ -84,13 +84,14 @@ def _world(name: str, table: Path) -> worlds.World:
 def replay(entry: Entry, world: worlds.World, *, workers: int, seed: int, budget: int) -> list[Any]:
     """Return the steps of one repetition of a strategy."""
     study = benchmark_study(entry.searcher, entry.scheduler, num_trials=budget, seed=seed)
+    scheduler = make_scheduler(study.scheduler, study.epochs)
     simulation = Simulation(
         make_strategy(study),
-        make_scheduler(study.scheduler, study.epochs),
+        scheduler,
         world.again(),
         report_every=REPORT_EVERY,
         workers=workers,
-        ahead=study.scheduler.name == "hyperband",
+        ahead=pauses(scheduler),
         seed=seed,
     )
     return simulation.run(budget)

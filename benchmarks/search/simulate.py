@@ -10,7 +10,6 @@ drives ASHA, median stopping and HyperBand as they are, brackets and pauses incl
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import heapq
 from typing import Any
@@ -112,8 +111,8 @@ class Simulation:
         world: gives points their courses.
         report_every: epochs from report to report.
         workers: trials at a time.
-        ahead: whether a next point waits in the scheduler's hands before a worker is free. Brackets need it: one
-            is closed once none of its trials runs or waits.
+        ahead: whether a next point waits in the scheduler's hands before a worker is free, as Tune has it where no
+            limit is set on trials at a time: for schedulers that let trials wait.
         seed: of the courses' random choices.
     """
 
@@ -133,7 +132,7 @@ class Simulation:
         self._rng = np.random.default_rng(seed)
         self._controller: Any = Controller(self)
         self.live: dict[Trial, None] = {}
-        self._pending: collections.deque[Trial] = collections.deque()
+        self._pending: list[Trial] = []
         self._exhausted = False
         self._running: list[tuple[int, int, Trial]] = []
         self._sequence = 0
@@ -157,18 +156,24 @@ class Simulation:
         """Give every free worker a trial; return whether any runs."""
         while len(self._running) < self._workers and (trial := self._next()) is not None:
             self._start(trial)
+        if self._ahead:
+            self._queue()
         return bool(self._running)
 
     def _next(self) -> Trial | None:
         """Return the trial that a free worker takes, or None when there is none."""
         if not self._ahead:
             return self._propose()
-        if not self._pending and (trial := self._propose()) is not None:
-            self._pending.append(trial)
+        self._queue()
         chosen: Any = self._scheduler.choose_trial_to_run(self._controller)
         if chosen is not None and chosen.status == PENDING:
             self._pending.remove(chosen)
         return chosen if isinstance(chosen, Trial) else None
+
+    def _queue(self) -> None:
+        """Let one point wait, as Tune does while all workers are busy."""
+        if not self._pending and (trial := self._propose()) is not None:
+            self._pending.append(trial)
 
     def _propose(self) -> Trial | None:
         """Return the searcher's next point as a trial that the scheduler knows."""

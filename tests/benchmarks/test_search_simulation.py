@@ -12,7 +12,7 @@ from benchmarks.search.points import EPOCHS, REPORT_EVERY
 from benchmarks.search.simulate import Simulation, Step
 from benchmarks.search.worlds import Course
 from gansearch.search.proposals import Listed, Outcome, Proposal
-from gansearch.search.ray_tune import make_scheduler
+from gansearch.search.schedulers import make_scheduler, pauses
 from gansearch.search.strategies import Scheduler
 from tests.benchmarks.synthetic_curves import REPORTS
 
@@ -61,14 +61,14 @@ def _run(
     budget: int = 10**6,
     diverges: Sequence[float] = (),
 ) -> list[Step]:
-    scheduler = scheduler or Scheduler(name="none")
+    tunes = make_scheduler(scheduler or Scheduler(name="none"), EPOCHS)
     simulation = Simulation(
         strategy,
-        make_scheduler(scheduler, EPOCHS),
+        tunes,
         Levels(diverges),
         report_every=REPORT_EVERY,
         workers=workers,
-        ahead=scheduler.name == "hyperband",
+        ahead=pauses(tunes),
         seed=0,
     )
     return simulation.run(budget)
@@ -124,6 +124,23 @@ def test_asha_stops_no_trial_that_is_better_than_all_before() -> None:
     n = 5
     steps = _run(Heard(range(n)), Scheduler(name="asha", grace_epochs=GRACE, reduction_factor=3))
     assert steps[-1].epochs == n * EPOCHS
+
+
+def test_median_stopping_ends_what_is_worse_than_most_at_its_grace() -> None:
+    strategy = Heard([10, 10, 10, 9, 11])
+    steps = _run(strategy, Scheduler(name="median", grace_epochs=GRACE, min_trials=3))
+    assert strategy.outcomes[3] == Outcome(value=9, flops=7.0 * GRACE)
+    assert steps[-1].epochs == 4 * EPOCHS + GRACE
+
+
+def test_hyperband_halves_whole_brackets() -> None:
+    """The first has 5 trials and halves nothing; the next trains 8 to epoch 18, and the best 3 of them to the end."""
+    strategy = Heard([1, 2, 3, 4, 5, 13, 6, 12, 7, 11, 8, 10, 9])
+    steps = _run(strategy, Scheduler(name="hyperband", reduction_factor=3), workers=4)
+    ended_early = {number for number, outcome in strategy.outcomes.items() if outcome.flops == 7.0 * 18}
+    assert ended_early == {6, 8, 10, 11, 12}
+    assert steps[-1].epochs == (5 + 3) * EPOCHS + 5 * 18
+    assert steps[-1].complete == 13
 
 
 def test_the_incumbent_of_complete_trials_waits_for_their_end() -> None:
