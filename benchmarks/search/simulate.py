@@ -209,7 +209,8 @@ class Simulation:
         if over:
             if not diverged:
                 self._complete.show(trial)
-            self._scheduler.on_trial_complete(self._controller, trial, result)  # type: ignore[arg-type]  # as above
+            if not diverged or self._ahead:  # as in a sweep: the median rule would average a value that is not there
+                self._scheduler.on_trial_complete(self._controller, trial, result)  # type: ignore[arg-type]  # as above
             self.end(trial, diverged=diverged)
             return
         decision = self._scheduler.on_trial_result(self._controller, trial, result)  # type: ignore[arg-type]  # as above

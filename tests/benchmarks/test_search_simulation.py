@@ -133,6 +133,15 @@ def test_median_stopping_ends_what_is_worse_than_most_at_its_grace() -> None:
     assert steps[-1].epochs == 4 * EPOCHS + GRACE
 
 
+@pytest.mark.parametrize("name", ["asha", "median", "hyperband"])
+def test_schedulers_bear_trials_that_diverge(name: str) -> None:
+    strategy = Heard([10, 9, 10, 9, 10, 9, 10, 11, 12, 13, 9, 8])
+    steps = _run(strategy, Scheduler(name=name, grace_epochs=GRACE), workers=4, diverges=[9])
+    assert steps[-1].complete == 13
+    assert None in [outcome.value for outcome in strategy.outcomes.values()]
+    assert len(strategy.outcomes) == 12
+
+
 def test_hyperband_halves_whole_brackets() -> None:
     """The first has 5 trials and halves nothing; the next trains 8 to epoch 18, and the best 3 of them to the end."""
     strategy = Heard([1, 2, 3, 4, 5, 13, 6, 12, 7, 11, 8, 10, 9])
