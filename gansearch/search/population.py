@@ -31,8 +31,10 @@ VALUES = "values"
 """Name under which it holds the values of that trial, as (name, value) pairs: Tune would flatten a mapping."""
 FACTORS = (0.8, 1.2)
 """What a value is changed by. Source: Jaderberg et al. 2017, "Population based training", section 4."""
-SAME_RULE = 10
-"""Draws that bring values which the donor's other copies have already, before all are drawn anew."""
+TRIES = 10
+"""Changes that come to what another copy of the donor has, before all values are drawn anew."""
+NEAR = 1e-3
+"""Values closer than this share of their interval come to the same: PB2 likes corners, and rounds to 24 bits."""
 
 Values = dict[str, float]
 
@@ -72,11 +74,20 @@ class Explorer:
         before: Values = dict(config[VALUES])
         taken = self._taken.setdefault(config[TURN], [before])  # the donor itself goes on with its own
         values = self._chosen(config) if self._guided else self._changed(before, self._resample)
-        tries = itertools.count(1)
-        while values in taken:
-            values = self._changed(before, self._resample if next(tries) <= SAME_RULE else 1.0)
+        for attempt in itertools.count(1):
+            if not self._is_taken(values, taken, NEAR if attempt <= 2 * TRIES else 0.0):
+                break
+            values = self._changed(before, self._resample if attempt <= TRIES else 1.0)
         taken.append(values)
         return {**config, **self.encoded(values), VALUES: list(values.items()), TURN: next(self._numbers)}
+
+    def _is_taken(self, values: Values, taken: Sequence[Values], near: float) -> bool:
+        """Return whether some taken values are as good as these: none further away, on the interval's own scale."""
+        places = {name: _place(domain, values[name]) for name, domain in self.domains.items()}
+        return any(
+            all(abs(_place(domain, other[name]) - places[name]) <= near for name, domain in self.domains.items())
+            for other in taken
+        )
 
     def _chosen(self, config: Mapping[str, Any]) -> Values:
         return {
@@ -167,6 +178,12 @@ def child(donor: TrialSpec, epochs: int, config: Mapping[str, Any]) -> TrialSpec
 
 def _encoded(domain: Interval, value: float) -> float:
     return math.log(value) if domain.log else value
+
+
+def _place(domain: Interval, value: float) -> float:
+    """Return where a value lies in its interval, from 0 to 1 on the interval's own scale."""
+    low, high = _encoded(domain, domain.low), _encoded(domain, domain.high)
+    return (_encoded(domain, value) - low) / (high - low)
 
 
 def _clipped(domain: Interval, value: float) -> float:

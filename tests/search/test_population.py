@@ -6,6 +6,7 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.tune.search.variant_generator import generate_variants
 
@@ -71,6 +72,25 @@ def test_no_two_copies_of_a_member_and_not_the_member_itself_have_the_same_value
     values = [tuple(copy[VALUES]) for copy in copies]
     assert len({*values, tuple(member(2, 0.01, 0.0)[VALUES])}) == 10
     assert [copy[TURN] for copy in copies] == list(range(8, 17))
+
+
+def test_values_that_are_chosen_again_within_rounding_are_changed() -> None:
+    explore = explorer(guided=True)
+    chosen = explore.encoded({"adam.lr_g": 0.01, "discriminator.dropout_input": 0.0})
+    first = explore({**member(1, 0.001, 0.2), **chosen})
+    assert dict(first[VALUES]) == {"adam.lr_g": 0.01, "discriminator.dropout_input": 0.0}
+    rounded = {**chosen, "adam.lr_g": float(np.float32(chosen["adam.lr_g"])), "discriminator.dropout_input": 1e-6}
+    again = dict(explore({**member(1, 0.001, 0.2), **rounded})[VALUES])
+    places = [abs(math.log(again["adam.lr_g"] / 0.01)) / math.log(100), again["discriminator.dropout_input"] / 0.5]
+    assert max(places) > 1e-3
+
+
+def test_a_member_can_be_copied_without_end() -> None:
+    domains = {"adam.lr_g": Interval(low=0.001, high=0.0011)}
+    explore = Explorer(domains, resample=0.0, seed=3, next_number=8, guided=False)
+    config = {TURN: 0, VALUES: [("adam.lr_g", 0.00105)]}
+    copies = {explore(config)[VALUES][0][1] for _ in range(700)}
+    assert len(copies) == 700
 
 
 def test_exploration_follows_from_the_seed() -> None:
