@@ -118,6 +118,11 @@ class Training:
         self._resume()
         self._checkpointed = time.monotonic()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether some epochs are done and training has not ended with them."""
+        return self._epochs > 0 and self._ending(self._learner.diverged()) is None
+
     def to_next_report(self) -> Ending | None:
         """Train to the next report and write it; return how training ended, or None where it goes on."""
         # It may have been interrupted after the report that ended it.

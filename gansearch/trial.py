@@ -61,11 +61,15 @@ class Trial:
         self._training: Training | None = None
         self._status: str | None = None
 
-    def advance(self) -> Report:
+    def advance(self, *, repeat: bool = False) -> Report:
         """Train to the next report; at the budget's end, score the trial and write its rows.
 
         An error ends the trial as FAILED and is not raised: `error` in its row says what it was. An
         outcome that is already in the table is returned and nothing runs again.
+
+        Args:
+            repeat: where the first call finds a checkpoint to go on from, return the report that it was made after
+                instead: whoever decides by reports may have been killed before it decided on that one.
 
         Raises:
             ResultsError: when the table cannot be read or written.
@@ -77,6 +81,8 @@ class Trial:
         try:
             if self._training is None:
                 self._training = Training(self.spec, self._data, self._recorder, self._placement, self._row)
+                if repeat and self._training.goes_on:
+                    return self._report()
             ending = self._training.to_next_report()
             if ending is not None and ending.status == schema.COMPLETE:
                 self._complete(self._training.scores())

@@ -191,3 +191,18 @@ def test_a_checkpoint_that_cannot_be_used_costs_time_only(
     assert f"trial {trial.key} starts over" in caplog.text
     assert [outcome(r) for r in resumed] == [outcome(r) for r in run_trial(trial, tmp_path / "straight")]
     pd.testing.assert_frame_equal(curves(folder), curves(tmp_path / "straight"))
+
+
+@pytest.mark.parametrize("values", [{}, {"score.at": "last"}, WAVERING], ids=["best", "last", "wavering"])
+def test_a_trial_that_goes_on_can_make_its_last_report_once_more(tmp_path: Path, values: dict[str, Any]) -> None:
+    trial = spec(values=values)
+    recorder, data = Recorder(tmp_path), load(trial.config.dataset.name, data_dir=None, download=False)
+    first = Trial(trial, data, recorder, EVERY_REPORT)
+    reports = [first.advance(repeat=True) for _ in range(3)]
+    assert [report.epoch for report in reports] == [1, 2, 3], "nothing to repeat without a checkpoint"
+    second = Trial(trial, data, recorder, EVERY_REPORT)
+    again = second.advance(repeat=True)
+    assert (again.epoch, again.status, again.objective) == (3, None, reports[2].objective)
+    assert outcome(again.draft) == outcome(reports[2].draft)
+    assert second.advance(repeat=True).epoch == 4
+    assert Trial(trial, data, recorder, EVERY_REPORT).advance().epoch == 5

@@ -129,7 +129,8 @@ def courses(
 ) -> list[Course]:
     """Return the reports that count, trial by trial.
 
-    Of an unfinished trial only those up to its checkpoint do: it makes the later ones again.
+    Of an unfinished trial only those before its checkpoint do: it makes that one and the later ones again, for the
+    driver may have been killed before the scheduler decided on it.
 
     Args:
         keys: the trials, in the order in which they were tried.
@@ -139,6 +140,6 @@ def courses(
     found = []
     for key in keys:
         until = open_epochs.get(key)
-        counted = tuple((e, v) for e, v in reports.get(key, ()) if until is None or e <= until)
+        counted = tuple((e, v) for e, v in reports.get(key, ()) if until is None or e < until)
         found.append(Course(key=key, reports=counted, ended=until is None))
     return found

@@ -24,6 +24,8 @@ CURRENT = "current"
 has hardly moved from the mean image often stays the best for many epochs, whatever training has come to."""
 SPEC = "spec"
 """Name under which a Tune trial's configuration holds the trial's spec."""
+REPEAT = "repeat"
+"""Name under which it says that a trial which goes on makes its last report once more, for the scheduler to decide."""
 
 
 class SpecSearcher(Searcher):
@@ -50,6 +52,7 @@ class SpecSearcher(Searcher):
     ) -> None:
         super().__init__(metric=METRIC, mode="max")
         self._strategy, self._num_points, self._repeats, self._make_spec = strategy, num_points, repeats, make_spec
+        self._begun = frozenset(one.number for one in tried)
         self._taken, self._exhausted = len(tried), False
         self._waiting = collections.deque((one.number, spec) for one in tried for spec in one.todo)
         self._left = {one.number: len(one.todo) for one in tried if one.todo}
@@ -82,7 +85,7 @@ class SpecSearcher(Searcher):
             return None
         self._waiting.popleft()
         self._running[trial_id] = number, spec.key
-        return {SPEC: spec.to_dict()}
+        return {SPEC: spec.to_dict(), REPEAT: number in self._begun}
 
     def _propose(self) -> bool:
         """Take the strategy's next point; return whether there was one."""

@@ -15,7 +15,7 @@ from gansearch.errors import ResultsError
 from gansearch.placement import Placement
 from gansearch.recorder import Checkpoint, Recorder, load
 from gansearch.search.population import TURN, child
-from gansearch.search.searchers import CURRENT, METRIC, SPEC
+from gansearch.search.searchers import CURRENT, METRIC, REPEAT, SPEC
 from gansearch.spec import TrialSpec
 from gansearch.training import copy_course
 from gansearch.trial import Report, Trial
@@ -60,7 +60,8 @@ class TrialWorker(tune.Trainable):
             if self._copied is not None:
                 copy_course(self._recorder, self._copied[0], self._spec, self._copied[1])
             self._trial = Trial(self._spec, self._data, self._recorder, self._placement)
-        return as_result(self._trial.advance(), self._spec)
+        # Of no effect but for the trial's first call.
+        return as_result(self._trial.advance(repeat=self._config.get(REPEAT, False)), self._spec)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the trial's checkpoint to the run; give Tune what identifies it.

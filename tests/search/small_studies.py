@@ -57,7 +57,7 @@ def plan(**changes: Any) -> dict[str, Any]:
         "space": {"adam.lr_g": {"loguniform": [0.0001, 0.01]}, "algorithm.k": {"int": [1, 3]}},
         "num_trials": 3,
         "protocols": {"final": FINAL, "report": REPORT},
-        "confirm": {"seeds": 2, "protocols": [FINAL, SECOND]},
+        "confirm": {"top": 1, "seeds": 2, "protocols": [FINAL, SECOND]},
         "seed": 5,
         **changes,
     }

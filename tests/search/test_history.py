@@ -117,12 +117,12 @@ def test_trials_that_are_given_another_try_lose_their_outcome_and_checkpoint(tmp
     assert history.unfinished(tmp_path, [failed, kept]) == {failed: 0, kept: 0}
 
 
-def test_reports_after_a_checkpoint_do_not_count() -> None:
+def test_reports_from_a_checkpoint_on_do_not_count() -> None:
     done, half, fresh = (TrialKey(f"{i:012x}", i, "search") for i in range(3))
     reports = {key: [(1, 1.0), (2, 2.0), (3, 3.0)] for key in (done, half, fresh)}
     assert courses([done, half, fresh], reports, {half: 2, fresh: 0}) == [
         Course(key=done, reports=((1, 1.0), (2, 2.0), (3, 3.0)), ended=True),
-        Course(key=half, reports=((1, 1.0), (2, 2.0)), ended=False),
+        Course(key=half, reports=((1, 1.0),), ended=False),
         Course(key=fresh, reports=(), ended=False),
     ]
 
