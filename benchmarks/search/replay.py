@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import logging
 import math
 import multiprocessing
 import time
@@ -109,6 +110,11 @@ def _run(task: Task, table: Path, budget: int) -> tuple[Task, FloatArray, FloatA
     return task, reported, complete, time.process_time() - started
 
 
+def _start_process() -> None:
+    torch.set_num_threads(1)  # Optuna's GP runs on it, and would take all cores for each of its small matrices
+    logging.getLogger("ray.tune").setLevel(logging.WARNING)  # HyperBand tells of each bracket it leaves out
+
+
 def grid(budget: int) -> FloatArray:
     """Return the budgets at which curves are kept, in epochs."""
     return np.arange(GRID_STEP, budget + 1, GRID_STEP, dtype=float)
@@ -186,8 +192,7 @@ def main() -> None:
     found: dict[tuple[str, int, int], list[Any]] = {}
     seconds: dict[str, list[float]] = {}
     context = multiprocessing.get_context("spawn")
-    # Optuna's GP runs on PyTorch, which would take all cores for each of its small matrices.
-    with context.Pool(options.processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with context.Pool(options.processes, initializer=_start_process) as pool:
         for task, reported, complete, spent in pool.imap_unordered(run, tasks):
             found.setdefault(task[:3], []).append((task[3], reported, complete))
             seconds.setdefault(ENTRIES[task[2]].label, []).append(spent)

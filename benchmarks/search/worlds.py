@@ -1,7 +1,7 @@
 """What a replayed trial reports: a rule that gives every proposed point a training curve.
 
 - `Nearest`: the curve of the table's nearest point in the unit cube, from one of its seeds.
-- `Surrogate`: the mean curve that a random forest predicts, with the seed noise of the nearest point.
+- `Surrogate`: the curve of a trial that shares a leaf with the point in a random tree of a forest.
 
 `nearest_errors`, `surrogate_errors` and `seed_noise` say how far either can be trusted.
 """
@@ -55,6 +55,18 @@ class World(Protocol):
         """Return the rule at its start, for another repetition."""
 
 
+def trial_course(curves: Curves, place: int, seed: int) -> Course:
+    """Return the course of a trial of the table."""
+    reported = int(np.isfinite(curves.objective[place, seed]).sum())
+    return Course(
+        current=curves.current[place, seed, :reported],
+        objective=curves.objective[place, seed, :reported],
+        completes=bool(np.isfinite(curves.final[place, seed])),
+        quality=float(curves.quality[place]),
+        flops=float(curves.flops[place, seed] / curves.epochs[-1]),
+    )
+
+
 class Nearest:
     """The nearest table point, one of its seeds: at its first visit a random one, then each in turn.
 
@@ -80,34 +92,36 @@ class Nearest:
         seeds = self._curves.final.shape[1]
         seed = self._next.get(place, int(rng.integers(seeds)))
         self._next[place] = (seed + 1) % seeds
-        curves = self._curves
-        reported = int(np.isfinite(curves.objective[place, seed]).sum())
-        return Course(
-            current=curves.current[place, seed, :reported],
-            objective=curves.objective[place, seed, :reported],
-            completes=bool(np.isfinite(curves.final[place, seed])),
-            quality=float(curves.quality[place]),
-            flops=float(curves.flops[place, seed] / curves.epochs[-1]),
-        )
+        return trial_course(self._curves, place, seed)
 
 
 class Surrogate:
-    """A random forest's mean curve plus seed noise.
+    """A trial drawn from a random forest: a random tree, and in its leaf a random point and seed.
 
-    The forest predicts, from the place in the unit cube, the mean over seeds of the whole curve and of the final
-    score. A trial adds the nearest point's difference between two seeds, over the square root of two and with a
-    random sign: noise of the right size there, equal along the whole curve as it is in the table. True quality
-    is the forest's final score, without noise.
+    The forest is fitted, on places in the unit cube, to the points' mean curves and qualities. Its leaves hold
+    points that do alike, whichever parameters that takes, where `Nearest` counts all parameters the same. Courses
+    are whole curves of real trials, collapse included; their mean over trees is the forest's prediction, which is
+    taken for the true quality. The spread around it is the seeds' and that of the points in a leaf, hence wider
+    than a real point's.
+
+    Source: Meinshausen 2006, "Quantile regression forests", section 2: the weights of the training points.
 
     Args:
-        curves: the table; every trial of it complete.
+        curves: the table.
         space: the space of the points.
     """
 
     def __init__(self, curves: Curves, space: Space) -> None:
         self._curves, self._space = curves, space
-        self._tree = cKDTree(curves.u)
-        self._trees = [tree.tree_ for tree in _forest().fit(curves.u, _targets(curves)).estimators_]
+        forest = _forest().fit(curves.u, _targets(curves))
+        self._trees = [tree.tree_ for tree in forest.estimators_]
+        u = curves.u.astype(np.float32)
+        self._leaves: list[dict[int, list[int]]] = []
+        for tree, drawn in zip(self._trees, forest.estimators_samples_, strict=True):
+            leaves: dict[int, list[int]] = {}
+            for place, leaf in zip(drawn, tree.apply(u[drawn]), strict=True):
+                leaves.setdefault(int(leaf), []).append(int(place))
+            self._leaves.append(leaves)
 
     def again(self) -> Surrogate:
         """Return itself: it keeps no record of visits."""
@@ -115,23 +129,13 @@ class Surrogate:
 
     def course(self, point: Mapping[str, object], rng: np.random.Generator) -> Course:
         """Return a course at a point."""
-        curves = self._curves
-        u = coordinates(self._space, point)
-        place = int(self._tree.query(u)[1])
-        reports = len(curves.epochs)
         # The trees one by one: the forest's own `predict` spends ten times as long on a single point.
-        row = u.astype(np.float32)[None]
-        mean = np.mean([tree.predict(row)[0].ravel() for tree in self._trees], axis=0)
-        sign = rng.choice([-1.0, 1.0]) / np.sqrt(2)
-        noise = sign * (curves.current[place, 0] - curves.current[place, 1])
-        noise_objective = sign * (curves.objective[place, 0] - curves.objective[place, 1])
-        return Course(
-            current=mean[:reports] + noise,
-            objective=mean[reports : 2 * reports] + noise_objective,
-            completes=True,
-            quality=float(mean[-1]),
-            flops=float(curves.flops[place].mean() / curves.epochs[-1]),
-        )
+        row = coordinates(self._space, point).astype(np.float32)[None]
+        quality = float(np.mean([tree.predict(row)[0].ravel()[-1] for tree in self._trees]))
+        chosen = int(rng.integers(len(self._trees)))
+        leaf = self._leaves[chosen][int(self._trees[chosen].apply(row)[0])]
+        place, seed = leaf[int(rng.integers(len(leaf)))], int(rng.integers(self._curves.final.shape[1]))
+        return dataclasses.replace(trial_course(self._curves, place, seed), quality=quality)
 
 
 def _forest() -> Any:
@@ -139,10 +143,10 @@ def _forest() -> Any:
 
 
 def _targets(curves: Curves) -> FloatArray:
-    """Return (P, 2 R + 1): mean current curve, mean objective curve, mean final score."""
-    if not np.isfinite(curves.current).all():
-        raise ValueError("the surrogate needs complete curves, but a trial of the table diverged")
-    return np.concatenate([curves.current.mean(axis=1), curves.objective.mean(axis=1), curves.quality[:, None]], axis=1)
+    """Return (P, R + 1): each point's mean curve, as far as there is one, and its quality."""
+    lowest = np.nanmin(curves.current)
+    current = np.where(np.isnan(curves.current), lowest, curves.current).mean(axis=1)
+    return np.concatenate([current, curves.quality[:, None]], axis=1)
 
 
 def _explained(truth: FloatArray, predicted: FloatArray) -> dict[str, float]:

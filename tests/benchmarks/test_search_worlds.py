@@ -89,14 +89,16 @@ def test_the_noise_between_seeds_is_what_was_put_in() -> None:
     assert found == pytest.approx(1.5, rel=4 / math.sqrt(2 * 1024))  # 4 standard errors of a standard deviation
 
 
-def test_the_surrogates_noise_has_the_size_of_the_seeds() -> None:
-    space, curves = benchmark_study().space, ordered_curves(64, noise=1.5)
+def test_the_surrogates_courses_are_real_trials_around_its_prediction() -> None:
+    space, curves = benchmark_study().space, ordered_curves(64, noise=0.5)
     world, rng = worlds.Surrogate(curves, space), np.random.default_rng(1)
-    points = [point_at(space, u) for u in np.random.default_rng(2).random((600, 6))]
-    courses = [world.course(point, rng) for point in points]
-    noise = np.array([course.objective[-1] - course.quality for course in courses])
-    assert noise.std() == pytest.approx(1.5, rel=4 / math.sqrt(2 * 64))  # of 64 differences
-    assert abs(noise.mean()) < 4 * 1.5 / math.sqrt(600)
+    point = point_at(space, np.random.default_rng(2).random(6))
+    courses = [world.course(point, rng) for _ in range(2000)]
+    real = {curve.tobytes() for curve in curves.current.reshape(-1, curves.current.shape[-1])}
+    assert {course.current.tobytes() for course in courses} <= real
+    (quality,) = {course.quality for course in courses}
+    values = np.array([course.objective[-1] for course in courses])
+    assert values.mean() == pytest.approx(quality, abs=4 * values.std() / math.sqrt(len(values)))
 
 
 def test_a_collapsed_report_never_replaces_a_healthy_one() -> None:
