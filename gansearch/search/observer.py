@@ -187,12 +187,15 @@ class Observer(tune.Callback):
 
     def _replace(self, trial_id: str, spec: TrialSpec) -> None:
         """End the trial that a member of a population was, and note which it is now."""
-        epochs = self._drafts[trial_id]["epochs"] if trial_id in self._drafts else 0
+        # First the new: a sweep that is killed between the two has a member too many, and not one too few.
+        before = self._drafts.pop(trial_id, None)
+        self._write_running(trial_id, spec)
+        if before is not None:
+            self._drafts[trial_id] = before
+        epochs = before["epochs"] if before is not None else 0
         error = f"replaced at epoch {epochs} by a copy of {spec.parent_id}"
         self.ended[self._write(trial_id, schema.STOPPED, error)] += 1
         self._running[trial_id] = spec
-        self._drafts.pop(trial_id, None)
-        self._write_running(trial_id, spec)
         self._update(planned=self.progress.planned + 1)
 
     def _seconds(self, trial_id: str, now: float) -> float:

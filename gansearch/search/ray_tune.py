@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a cluster's address to answer."""
+SCRATCH = ".tune-"
+"""What the name of Tune's own folder in a run directory begins with: readers of the tables ignore it."""
 KEPT_CHECKPOINTS = 4
 """Copies of a member's checkpoint that Tune keeps: one that waits for room may still go on from an older one."""
 
@@ -242,10 +244,12 @@ def run_trials(
     bundle = {"cpu": resources.cpu, **({"gpu": resources.gpu} if resources.gpu else {})}
     waiting = pauses(scheduler)
     population = searcher if isinstance(searcher, Population) else None
-    if waiting:  # where every node finds a checkpoint that Tune hands on; readers ignore the name
-        scratch = observer.recorder.run / f".tune-{uuid.uuid4().hex[:12]}"
-    else:
-        scratch = Path(tempfile.mkdtemp(prefix="gansearch-tune-"))
+    run = observer.recorder.run.absolute()
+    for left in run.glob(f"{SCRATCH}*"):  # of a driver that was killed: there is one at a time
+        shutil.rmtree(left, ignore_errors=True)
+    # Where every node finds a checkpoint that Tune hands on; else no file of Tune's is needed elsewhere.
+    shared = run / f"{SCRATCH}{uuid.uuid4().hex[:12]}"
+    scratch = shared if waiting else Path(tempfile.mkdtemp(prefix="gansearch-tune-"))
     # What Tune logs of a trial's error stands in the trial's row; errors of the driver are raised.
     log = logging.getLogger("ray.tune")
     level = log.level

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
+from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search.variant_generator import generate_variants
 
+from gansearch.recorder import Recorder
+from gansearch.rows import draft_row
 from gansearch.search.domains import Interval
+from gansearch.search.observer import Observer
 from gansearch.search.population import TURN, VALUES, Explorer, Population, child
+from gansearch.search.progress import Progress
 from gansearch.search.proposals import make_strategy
-from gansearch.search.searchers import SPEC
+from gansearch.search.searchers import METRIC, SPEC
 from gansearch.search.specs import search_spec
 from gansearch.search.study import Study
 from gansearch.spec import TrialSpec
 from tests.search.small_studies import plan
+from tests.trials import digits
 
 DOMAINS = {
     "adam.lr_g": Interval(low=1e-4, high=1e-2, log=True),
@@ -150,3 +160,54 @@ def test_a_copy_is_the_donors_configuration_with_a_change_and_the_donors_seed() 
     assert [c.after for c in again.config.schedule] == [3]
     assert dict(again.config.schedule[0].values) == values | {"adam.lr_g": 0.005}
     assert again.parent_id == copy.config.config_id
+
+
+def test_driver_writes_how_a_member_is_replaced(tmp_path: Path) -> None:
+    _, (donor, old, *_) = population("pbt")
+    said: list[Progress] = []
+    observer = Observer(
+        Recorder(tmp_path),
+        digits().digests,
+        Progress(study="small", stage="search", planned=6),
+        slots=2,
+        searched=tuple(SPACE),
+        publish=said.append,
+    )
+    trial = TuneTrial("worker", config={SPEC: old.to_dict(), TURN: 1}, trial_id="t1", stub=True)
+    observer.on_trial_start(0, [trial], trial)
+
+    def report(spec: TrialSpec, epoch: int, value: float) -> None:
+        draft = draft_row(spec, digits().digests) | {"epochs": epoch, "report_ll_mean": value}
+        trial.run_metadata.last_result = {"draft": [draft], SPEC: [spec.to_dict()], METRIC: value, "epoch": epoch}
+        observer.on_trial_result(0, [trial], trial, trial.last_result)
+
+    def rows() -> dict[str, dict[Hashable, Any]]:
+        frame = pd.read_parquet(tmp_path / "trials")
+        return {row["config_id"]: row for row in frame.to_dict("records")}
+
+    report(old, 5, -9.0)
+    trial.set_status("PAUSED")
+    observer.on_step_end(0, [trial])
+    waited = observer.trial_seconds
+    time.sleep(0.02)
+    assert observer.trial_seconds == waited
+    trial.set_status("RUNNING")
+    observer.on_trial_start(0, [trial], trial)
+    assert set(rows()) == {old.config.config_id}
+    copy = child(donor, 5, {TURN: 6, VALUES: [("adam.lr_g", 0.004)]})
+    report(copy, 6, -3.0)
+    found = rows()
+    replaced, running = found[old.config.config_id], found[copy.config.config_id]
+    assert (replaced["status"], replaced["epochs"], replaced["report_ll_mean"]) == ("STOPPED", 5, -9.0)
+    assert replaced["error"] == f"replaced at epoch 5 by a copy of {donor.config.config_id}"
+    assert (running["status"], running["number"], running["parent_id"]) == ("RUNNING", 6, donor.config.config_id)
+    assert running["seed"] == donor.seed
+    assert (said[-1].running, said[-1].ended, said[-1].planned) == (1, {"STOPPED": 1}, 7)
+    assert said[-1].best is not None
+    assert said[-1].best.config_id == copy.config.config_id
+    assert "adam.lr_g=0.004" in said[-1].best.changes
+    # The trial of a member that waited and runs again is the copy, whatever Tune's configuration says.
+    observer.on_trial_start(0, [trial], trial)
+    assert observer.interrupt("the end") == 1
+    assert rows()[copy.config.config_id]["status"] == "INTERRUPTED"
+    assert rows()[copy.config.config_id]["epochs"] == 6
