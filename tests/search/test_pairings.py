@@ -183,3 +183,12 @@ def test_the_readme_shows_every_searcher_as_it_is_written() -> None:
         assert given.searcher.name == name
         section = parse_yaml(example, "README.md")["searcher"]
         assert set(given.searcher.to_dict()) == ({"name"} if isinstance(section, str) else set(section))
+
+
+@pytest.mark.parametrize("scheduler", ["pbt", "pb2"])
+def test_a_population_is_changed_before_its_budget_ends(scheduler: str) -> None:
+    given = {"scheduler": {"name": scheduler, "interval_epochs": 4}, "num_trials": 8, "space": NUMBERS, "epochs": 4}
+    assert refusal(**given) == (
+        f"scheduler.interval_epochs is 4, the whole budget, so {scheduler} would change nothing",
+        "lower interval_epochs, or raise epochs",
+    )
