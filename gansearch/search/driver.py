@@ -166,12 +166,14 @@ class Driver:
 
     def _search(self, tried: tuple[history.Tried, ...]) -> _Stage:
         study = self._study
-        known = [*(one.known for one in tried), *self._warm_start.history]
+        # In a population, later numbers are of copies: they take no member's place.
+        drawn = [one for one in tried if one.number < study.num_trials or study.scheduler.name not in POPULATION]
+        known = [*(one.known for one in drawn), *self._warm_start.history]
         return _Stage(
             name="search",
             searcher=SpecSearcher(
                 make_strategy(study, known, self._warm_start.first),
-                study.num_trials,
+                study.num_trials + len(tried) - len(drawn),
                 study.repeats,
                 lambda proposal, replicate: search_spec(study, proposal, replicate),
                 tried,

@@ -14,6 +14,7 @@ from gansearch.errors import ConfigError, ResultsError
 from gansearch.paths import RunPaths
 from gansearch.provenance import versions
 from gansearch.search.history import outside, stage_rows
+from gansearch.search.pairings import POPULATION
 from gansearch.search.study import Study
 from gansearch.yaml_files import dump_yaml, find_file, load_yaml, located
 
@@ -125,6 +126,11 @@ def extended(plan: Plan, run: Path, num_trials: int | None, space: str | None) -
             )
         del content["num_trials"]
     elif num_trials is not None:
+        if plan.study.scheduler.name in POPULATION and num_trials != plan.study.num_trials:
+            raise ConfigError(
+                f"a population of {plan.study.scheduler.name} that has trained takes no new members",
+                hint="run another sweep; its `start_from` takes the best configurations of this one",
+            )
         content["num_trials"] = num_trials
     with located(space or str(RunPaths(run).plan)):
         study = Study.parse(content, plan.study.name)

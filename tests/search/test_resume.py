@@ -205,9 +205,10 @@ def test_tpe_goes_on_with_what_it_has_learned(ray_here: None, tmp_path: Path) ->
 def test_a_run_that_a_driver_holds_is_refused_with_its_name(run: Path) -> None:
     before = contents(run)
     with lease.held(run) as held:
-        for start in (lambda: resume(run), lambda: confirm(run), lambda: resume(run, num_trials=9)):
+        calls: list[tuple[Any, dict[str, Any]]] = [(resume, {}), (confirm, {}), (resume, {"num_trials": 9})]
+        for call, options in calls:
             with pytest.raises(ResultsError, match=f"held by another driver: process {held.claim.pid} on .*, since"):
-                start()
+                call(run, **options)
     assert contents(run) == before
     assert read_plan(run).study.num_trials == 3
 
@@ -242,9 +243,9 @@ def test_a_space_that_does_not_hold_what_was_tried_is_refused_with_the_rows(tmp_
             Recorder(run).trial(spec.key, row)
     with pytest.raises(ResultsError) as caught:
         extended(read_plan(run), run, None, file_of(tmp_path, plan(space=NARROWER)))
-    assert "does not hold 7 configurations that were tried" in caught.value.message
+    assert "does not hold 6 configurations that were tried" in caught.value.message
     assert "(adam.lr_g = " in caught.value.message
-    assert caught.value.message.endswith("and 2 more")
+    assert caught.value.message.endswith("and 1 more")
     wide = extended(read_plan(run), run, 20, file_of(tmp_path, plan(space=WIDER)))
     assert (wide.num_trials, wide.space.to_dict()) == (20, study(space=WIDER).space.to_dict())
     with pytest.raises(ResultsError, match="holds 7 configurations already, so num_trials cannot be 2"):
@@ -262,6 +263,10 @@ def test_what_cannot_be_asked_of_a_plan_is_refused(tmp_path: Path) -> None:
     grid = planned(tmp_path / "grid", searcher="grid", space={"algorithm.k": {"int": [1, 3]}}, num_trials=None)
     with pytest.raises(ConfigError, match="a grid has as many trials as points"):
         extended(read_plan(grid), grid, 9, None)
+    space = {"adam.lr_g": {"loguniform": [0.0001, 0.01]}}
+    members = planned(tmp_path / "members", scheduler={"name": "pbt", "interval_epochs": 2}, space=space, num_trials=4)
+    with pytest.raises(ConfigError, match="a population of pbt that has trained takes no new members"):
+        extended(read_plan(members), members, 9, None)
     without = study(confirm={"seeds": 0})
     with pytest.raises(ConfigError, match=r"the study has no confirm stage: confirm\.seeds is 0"):
         with_confirm(without, top=2)
