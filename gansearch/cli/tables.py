@@ -1,11 +1,12 @@
-"""`best` and `table1`."""
+"""`best`, `front` and `table1`."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
-from gansearch.cli.output import deliver, say, to_json
+from gansearch.cli.output import deliver, emit, emit_json, say, to_json
 from gansearch.cli.parser import Command, add_data, add_json, add_output, add_skip_damaged
 
 
@@ -28,6 +29,33 @@ def run_best(arguments: argparse.Namespace) -> int:
         say(f"note: {note}")
     deliver(to_json(found) if arguments.json else dump_yaml(found), arguments.output)
     return 0
+
+
+def _add_front(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    add_json(parser)
+    add_skip_damaged(parser)
+
+
+def run_front(arguments: argparse.Namespace) -> int:
+    """Show the configurations that no other beats in both likelihood and cost."""
+    from analysis.front import front
+
+    found = front(arguments.run_directory, skip_damaged=arguments.skip_damaged)
+    if arguments.json:
+        emit_json([dataclasses.asdict(point) for point in found])
+        return 0
+    lines = [f"{'config_id':12}  {'valid nats':>10}  {'operations':>10}  seeds  values"]
+    for point in found:
+        values = " ".join(f"{name.removeprefix('cfg_')}={_short(value)}" for name, value in point.values.items())
+        numbers = f"{point.valid_ll_mean:10.2f}  {point.flops:10.2e}  {point.seeds:5}"
+        lines.append(f"{point.config_id:12}  {numbers}  {values}".rstrip())
+    emit("\n".join(lines))
+    return 0
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _add_table1(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +90,15 @@ COMMANDS = (
         examples=("gansearch best runs/quickstart", "gansearch best runs/quickstart -o best.yaml"),
         add_arguments=_add_best,
         run=run_best,
+    ),
+    Command(
+        name="front",
+        help="the best trades of likelihood for training cost",
+        description="Show the configurations of a search that no other beats in both validation log-likelihood and\n"
+        "floating-point operations of training: what a search with nsga2 is for.",
+        examples=("gansearch front runs/quickstart",),
+        add_arguments=_add_front,
+        run=run_front,
     ),
     Command(
         name="table1",

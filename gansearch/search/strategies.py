@@ -67,7 +67,8 @@ SEARCHERS: Mapping[str, Strategy] = {
         options=("population_size",),
         when="An evolutionary search for two objectives at once: the validation log-likelihood, to be raised, and "
         "the training cost in floating-point operations, to be lowered. Use it when what a configuration costs "
-        "matters; its result is a front, of which `gansearch best` returns the end with the highest likelihood.",
+        "matters; its result is a front, which `gansearch front` shows; `gansearch best` returns its end of "
+        "the highest likelihood.",
     ),
 }
 

@@ -33,7 +33,7 @@ def _examples(text: str) -> list[str]:
 
 def test_the_commands() -> None:
     sweeps = ["sweep", "status", "stop", "resume", "confirm"]
-    tables = ["finalists", "best", "table1"]
+    tables = ["finalists", "best", "front", "table1"]
     assert sweeps + tables + ["rescore", "train", "reproduce", "sample", "export", "spaces", "schema"] == NAMES
 
 
