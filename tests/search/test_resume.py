@@ -79,7 +79,7 @@ def undone(run: Path, status: str, *, stage: str = "search") -> str:
 
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_again_and_again_comes_to_the_rows_of_one_that_never_was(tmp_path: Path) -> None:
-    given = {**STUDY, "num_trials": 8, "max_concurrent": 1, "epochs": 36}
+    given = {**STUDY, "num_trials": 8, "max_concurrent": 1, "epochs": 81}
     assert kill_and_resume(given, tmp_path / "out", kills=3, longest=5, moments=random.Random(1)) == 0
 
 
@@ -110,6 +110,55 @@ def test_after_ctrl_c_trials_go_on_from_their_checkpoints(tmp_path: Path) -> Non
     assert kept.groupby("config_id").sum().gt(0).all(), "the clock of a report tells whether it was made again"
     assert not list((sweeping.run / "checkpoints").glob("*/checkpoint.safetensors"))
     assert not list(RunPaths(sweeping.run).claims.glob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        ({"name": "hyperband", "reduction_factor": 3}, "hyperband's brackets are formed anew"),
+        (
+            {"name": "pbt", "interval_epochs": 20, "quantile": 0.5},
+            "the population goes on from its members' checkpoints",
+        ),
+    ],
+    ids=["hyperband", "pbt"],
+)
+def test_schedulers_that_are_not_rebuilt_say_what_a_resumption_does(
+    tmp_path: Path, scheduler: dict[str, Any], said: str
+) -> None:
+    given = plan(
+        epochs=120,
+        space={"adam.lr_g": {"loguniform": [0.0001, 0.01]}},
+        limits={"checkpoint_seconds": 0},
+        max_concurrent=2,
+        num_trials=4,
+        confirm={"seeds": 0},
+        scheduler=scheduler,
+    )
+    sweeping = Sweeping(tmp_path, given)
+    try:
+        sweeping.wait_for_running()
+        sweeping.wait_for(lambda: len(list((sweeping.run / "checkpoints").glob("*/*.safetensors"))) >= 2)
+        sweeping.send(signal.SIGKILL, to_group=False)
+        sweeping.end()
+    finally:
+        sweeping.kill()
+    before = {name: part for name, part in contents(sweeping.run).items() if _ended(sweeping.run, name)}
+    notes: list[str] = []
+    assert resume(sweeping.run, on_note=notes.append).complete
+    assert any(note.startswith(said) for note in notes)
+    rows = trials(sweeping.run)
+    assert set(rows["status"]) <= {"COMPLETE", "STOPPED"}
+    assert "COMPLETE" in set(rows["status"])
+    assert set(range(4)) <= set(rows["number"])
+    after = contents(sweeping.run)
+    assert {name: after[name] for name in before} == before
+
+
+def _ended(run: Path, name: str) -> bool:
+    status = pd.read_parquet(RunPaths(run).table("trials") / name)["status"].iloc[0]
+    return status not in schema.UNFINISHED
 
 
 @pytest.mark.slow
