@@ -27,12 +27,13 @@ from gansearch.config import TrialConfig
 from gansearch.core.datasets import load
 from gansearch.recorder import Recorder
 from gansearch.schedule import CHANGEABLE
+from gansearch.search.pairings import POPULATION
 from gansearch.search.study import Study
 from gansearch.seeds import trial_seed
 from gansearch.spec import TrialSpec
 
-POPULATION = 8
-BUDGET = POPULATION * EPOCHS
+MEMBERS = 8
+BUDGET = MEMBERS * EPOCHS
 REPETITIONS = 3
 FRESH_SEEDS = 3
 INTERVAL = 6
@@ -53,7 +54,7 @@ class Entry:
 
     searcher: str
     scheduler: Mapping[str, object]
-    num_trials: int = POPULATION
+    num_trials: int = MEMBERS
 
 
 ENTRIES = {
@@ -66,7 +67,8 @@ ENTRIES = {
 
 def live_study(entry: Entry, seed: int) -> Study:
     """Return the benchmark's study over the changeable parameters alone."""
-    plan = benchmark_study(entry.searcher, entry.scheduler, num_trials=entry.num_trials, seed=seed).to_dict()
+    plan = benchmark_study(num_trials=entry.num_trials, seed=seed).to_dict()
+    plan.update(searcher=entry.searcher, scheduler=dict(entry.scheduler))
     plan["space"] = {name: domain for name, domain in plan["space"].items() if name in CHANGEABLE}
     return Study.parse(plan, "digits_live")
 
@@ -75,6 +77,12 @@ def within_budget(rows: pd.DataFrame, budget: int) -> pd.DataFrame:
     """Return the trials, in the order in which they were tried, whose epochs together fit into the budget."""
     ordered = rows.sort_values("number")
     return ordered[ordered["epochs"].cumsum() <= budget]
+
+
+def own_epochs(rows: pd.DataFrame) -> pd.Series[int]:
+    """Return the epochs that each trial trained itself: of a population's, those after its last change."""
+    schedules = rows["cfg_schedule"].map(lambda text: json.loads(text) if isinstance(text, str) else [])
+    return rows["epochs"] - schedules.map(lambda changes: changes[-1]["after"] if changes else 0).astype(int)
 
 
 def confirmed(row: Mapping[Hashable, object], study: Study, run: Path) -> list[float]:
@@ -101,14 +109,16 @@ def compare(entry: Entry, seed: int, run: Path) -> dict[str, object]:
     study = live_study(entry, seed)
     if not run.exists():
         sweep(study, run)
-    rows = within_budget(results.read(run, "trials"), BUDGET)
+    rows = results.read(run, "trials")
+    if study.scheduler.name not in POPULATION:  # a population is whole, and its budget what its members make of it
+        rows = within_budget(rows, BUDGET)
     complete = rows[rows["status"] == schema.COMPLETE]
     best = complete.nlargest(1, "valid_ll_mean").to_dict("records")[0]
     again = confirmed(best, study, run.with_name(f"{run.name}-again"))
     return {
         "trials": len(rows),
         "complete": len(complete),
-        "epochs": int(rows["epochs"].sum()),
+        "epochs": int(own_epochs(rows).sum()),
         "best": float(best["valid_ll_mean"]),
         "again": float(np.mean(again)),
     }

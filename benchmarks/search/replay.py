@@ -127,8 +127,8 @@ def _tabulate(found: Mapping[tuple[str, int, int], list[Any]], budget: int) -> I
     for world, workers in sorted({key[:2] for key in found}):
         reference = [np.stack([row[i] for row in found[world, workers, 0]]) for i in (1, 2)]
         print(f"\n{world}, {workers} worker{'s' * (workers > 1)} at a time, {budget:,} epochs")
-        print(f"{'':22} {'':4}   {'by any report':^39}   {'by complete trials':^39}")
-        print(f"{'strategy':22} {'reps':>4} " + f"  {'at the end':>13} {'epochs to random':>20} share" * 2)
+        print(f"{'':22} {'':4}   {'by any report':^41}  {'by complete trials':^41}")
+        print(f"{'strategy':22} {'reps':>4} " + f"  {'at the end':>13} {'epochs to random':>21} share" * 2)
         for (_, _, place), rows in sorted(item for item in found.items() if item[0][:2] == (world, workers)):
             label = ENTRIES[place].label
             curves_of = [np.stack([row[i] for row in rows]) for i in (1, 2)]
@@ -150,7 +150,7 @@ def _cell(found: FloatArray, reference: FloatArray, at: FloatArray) -> str:
     cross = crossing.crossing(found, reference, at)
     low, high, epochs = (_epochs(value, at[-1]) for value in (cross.low, cross.high, cross.epochs))
     share = f"{cross.epochs / at[-1]:5.2f}" if math.isfinite(cross.epochs) else "    -"
-    return f"{f'{mean[-1]:.2f} ± {half[-1]:.2f}':>13} {f'{epochs} [{low}, {high}]':>20} {share}"
+    return f"{f'{mean[-1]:.2f} ± {half[-1]:.2f}':>13} {f'{epochs} [{low}, {high}]':>21} {share}"
 
 
 def _epochs(value: float, budget: float) -> str:
