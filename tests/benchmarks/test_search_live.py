@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.search import live
+from benchmarks.search.points import EPOCHS
 from gansearch.schedule import CHANGEABLE
 
 
@@ -18,7 +19,7 @@ def test_all_search_the_same_changeable_parameters(label: str) -> None:
     assert names == [p.name for p in live.live_study(live.ENTRIES["random"], seed=0).space.parameters]
     assert set(names) <= set(CHANGEABLE)
     assert study.scheduler.name == live.ENTRIES[label].scheduler["name"]
-    assert (study.seed, study.epochs, study.confirm.seeds) == (2, live.EPOCHS, 0)
+    assert (study.seed, study.epochs, study.confirm.seeds) == (2, EPOCHS, 0)
 
 
 def test_trials_count_until_the_budget_is_spent() -> None:
