@@ -28,6 +28,7 @@ from gansearch.paths import RunPaths
 RENEW_SECONDS = 5.0
 WATCH_SECONDS = 20.0
 """A claim of another machine that is not renewed for so long is taken for dead."""
+_UNKNOWN = "unknown"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,10 @@ class Claim:
         """Whether its process runs; None where that cannot be told from here."""
         if self.place != _place():
             return None
-        return _started(self.pid) == self.started
+        started = _started(self.pid)
+        if started is not None and _UNKNOWN in (started, self.started):
+            return None  # a process of that number runs; whether it is the one, its renewals tell
+        return started == self.started
 
 
 def _place() -> str:
@@ -85,7 +89,7 @@ def _started(pid: int) -> str | None:
         # After the name, which may hold spaces: state is field 3, the start time field 22.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return "unknown"
+        return _UNKNOWN  # no such file on this system, or not for this user
     return None if fields[0] == "Z" else fields[19]
 
 
@@ -118,11 +122,11 @@ class Lease:
     def _renew(self) -> None:
         renewed = 0
         while not self._ended.wait(RENEW_SECONDS):
-            if not self._path.exists():
-                return
-            renewed += 1
             # A moment in which the storage does not answer is survived; the next renewal may do.
-            with contextlib.suppress(ResultsError):
+            with contextlib.suppress(ResultsError, OSError):
+                if not self._path.exists():
+                    return
+                renewed += 1
                 _write(self._path, dataclasses.replace(self.claim, renewed=renewed))
                 # One that is renewed is no mere attempt: it took this driver for dead between the two lines above.
                 if any(c.renewed and c.id != self.claim.id for c in _claims(self._run).values()):
@@ -164,7 +168,7 @@ def claim(run: Path) -> Lease:
         host=socket.gethostname(),
         place=_place(),
         pid=os.getpid(),
-        started=_started(os.getpid()) or "unknown",
+        started=_started(os.getpid()) or _UNKNOWN,
         since=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     path = RunPaths(run).claim(own.id)
@@ -185,20 +189,37 @@ def holder(run: Path) -> Claim | None:
     for path, found in _claims(run).items():
         if _lives(path, found):
             return found
-        path.unlink(missing_ok=True)
+        _remove(path)
     return None
 
 
 def _refuse_if_held(run: Path, own: str) -> None:
+    """Raise ResultsError where another driver holds the run, or claims it at this moment; remove dead claims.
+
+    Args:
+        run: the run directory.
+        own: id of this driver's claim where it has made one. A claim that has come since is of a driver that claims
+            too and does not renew yet: of that one, waiting would tell nothing.
+    """
     for path, found in _claims(run).items():
         if found.id == own:
             continue
-        if _lives(path, found):
+        if found.alive is not False if own else _lives(path, found):
             raise ResultsError(
                 f"{run} is held by another driver: {found.describe()}",
                 hint=f"`gansearch status {run}` shows what it does, `gansearch stop {run}` ends it",
             )
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove the claim of a dead driver."""
+    try:
         path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ResultsError(
+            f"cannot remove {path}, which a dead driver left: {error.strerror}", hint="check the permissions there"
+        ) from error
 
 
 def _claims(run: Path) -> dict[Path, Claim]:

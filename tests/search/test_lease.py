@@ -167,3 +167,64 @@ def test_a_recorder_writes_nothing_once_its_drivers_claim_is_gone(tmp_path: Path
     kept = Recorder(tmp_path).load_checkpoint(KEY)
     assert kept is not None
     assert kept.state == {"epochs": 1}
+
+
+def test_of_drivers_on_two_machines_that_claim_at_once_at_most_one_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither renews its claim before it holds the run, so watching would find both dead."""
+    monkeypatch.setattr(lease, "WATCH_SECONDS", 0.3)
+    monkeypatch.setattr(lease, "_place", lambda: threading.current_thread().name)
+    written = threading.Barrier(2)
+    write = lease._write
+
+    def together(path: Path, claim: lease.Claim) -> None:
+        write(path, claim)
+        if not claim.renewed:
+            written.wait()
+
+    monkeypatch.setattr(lease, "_write", together)
+    held: list[lease.Lease] = []
+    refused: list[str] = []
+
+    def attempt() -> None:
+        try:
+            held.append(lease.claim(tmp_path))
+        except ResultsError as error:
+            refused.append(error.message)
+
+    threads = [threading.Thread(target=attempt, name=name) for name in ("here", "there")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(held) + len(refused) == 2
+    assert refused
+    assert all("is held by another driver" in message for message in refused)
+    assert not any(one.lost for one in held)
+    for one in held:
+        one.release()
+
+
+def test_a_process_that_this_user_cannot_look_at_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lease.held(tmp_path) as held:
+        monkeypatch.setattr(lease, "_started", lambda _: "unknown")
+        assert held.claim.alive is None
+        monkeypatch.setattr(lease, "_started", lambda _: None)
+        assert held.claim.alive is False
+
+
+def test_a_dead_claim_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _other_place(tmp_path)
+    monkeypatch.setattr(lease, "WATCH_SECONDS", 0.0)
+
+    def refused(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(
+        ResultsError, match=r"cannot remove .*c0ffee\.json, which a dead driver left: Permission denied"
+    ):
+        lease.claim(tmp_path)
