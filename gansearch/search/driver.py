@@ -328,4 +328,6 @@ def _courses(run: Path, tried: Sequence[history.Tried]) -> list[Course]:
         keys += [*(history.row_key(row) for row in one.ended), *(spec.key for spec in one.todo)]
     if not keys:
         return []
-    return courses(keys, history.reports(run, keys[0].stage), history.unfinished(run, unfinished))
+    ended = [row for one in tried for row in one.ended]
+    diverged = {history.row_key(row): row["epochs"] for row in ended if row["status"] == schema.DIVERGED}
+    return courses(keys, history.reports(run, keys[0].stage), history.unfinished(run, unfinished), diverged)

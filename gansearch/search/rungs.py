@@ -7,10 +7,10 @@ then made again by a trial that goes on from an earlier checkpoint, counts once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
 from gansearch.paths import TrialKey
 from gansearch.search.searchers import CURRENT, SPEC
@@ -62,6 +62,7 @@ class KeyedScheduler(TrialScheduler):
         super().__init__()  # type: ignore[no-untyped-call]  # Ray is typed in part
         self._inner: Any = inner  # takes whatever has a trial's id for a trial, and no controller
         self._added: set[str] = set()
+        self._told: dict[str, int] = {}  # epochs of each trial's last report
         self._names: dict[str, Named] = {}
         for course in past:
             self._replay(course)
@@ -70,14 +71,21 @@ class KeyedScheduler(TrialScheduler):
         named = Named(str(course.key))
         self._add(None, named)
         result: dict[str, Any] = {}
-        for epoch, value in course.reports:
+        for i, (epoch, value) in enumerate(course.reports, 1):
             result = {"epoch": epoch, CURRENT: value}
-            self._inner.on_trial_result(None, named, result)
-            # Among trials that came after it, the median rule may stop now what it let go on then; a stopped trial
-            # that reports again is an error to it.
-            getattr(self._inner, "_stopped_trials", set()).discard(named)
-        if course.ended and result:
-            self._inner.on_trial_complete(None, named, result)
+            self._told[named.trial_id] = epoch
+            if course.ended and i == len(course.reports):
+                self._complete(None, named, result)  # of which Tune tells instead of the result, not beside it
+            elif isinstance(self._inner, MedianStoppingRule):
+                # All that it remembers. To decide anew takes it a time that grows with the reports before; and what
+                # it let go on then, among trials that came later, it might now take for stopped.
+                self._inner._results[named].append(result)
+            else:
+                self._inner.on_trial_result(None, named, result)
+
+    def _complete(self, controller: Any, named: Named, result: dict[str, Any]) -> None:
+        self._inner.on_trial_complete(controller, named, result)
+        self._added.discard(named.trial_id)  # Tune's schedulers forget it: one that equals it is added anew
 
     def _add(self, controller: Any, named: Named) -> None:
         if named.trial_id not in self._added:
@@ -98,13 +106,17 @@ class KeyedScheduler(TrialScheduler):
         self._add(tune_controller, self._named(trial))
 
     def on_trial_result(self, tune_controller: TuneController, trial: TuneTrial, result: dict[str, Any]) -> str:
-        """Return the scheduler's decision on a report."""
-        return str(self._inner.on_trial_result(tune_controller, self._named(trial), result))
+        """Return the scheduler's decision on a report; on one that a restarted worker makes again, to go on."""
+        named = self._named(trial)
+        if result["epoch"] <= self._told.get(named.trial_id, 0):
+            return str(TrialScheduler.CONTINUE)
+        self._told[named.trial_id] = result["epoch"]
+        return str(self._inner.on_trial_result(tune_controller, named, result))
 
     def on_trial_complete(self, tune_controller: TuneController, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Hear that a trial has ended; of one that ended without a value, nothing: the median rule averages them."""
         if CURRENT in result:
-            self._inner.on_trial_complete(tune_controller, self._named(trial), result)
+            self._complete(tune_controller, self._named(trial), result)
 
     def on_trial_error(self, tune_controller: TuneController, trial: TuneTrial) -> None:
         """Hear that a trial was lost."""
@@ -125,21 +137,26 @@ class KeyedScheduler(TrialScheduler):
 
 
 def courses(
-    keys: Sequence[TrialKey], reports: dict[TrialKey, list[tuple[int, float]]], open_epochs: dict[TrialKey, int]
+    keys: Sequence[TrialKey],
+    reports: Mapping[TrialKey, Sequence[tuple[int, float]]],
+    open_epochs: Mapping[TrialKey, int],
+    diverged: Mapping[TrialKey, int],
 ) -> list[Course]:
     """Return the reports that count, trial by trial.
 
     Of an unfinished trial only those before its checkpoint do: it makes that one and the later ones again, for the
-    driver may have been killed before the scheduler decided on it.
+    driver may have been killed before the scheduler decided on it. Of one that diverged the last does not: the
+    scheduler was told of no value.
 
     Args:
         keys: the trials, in the order in which they were tried.
         reports: every report there is.
         open_epochs: epochs that the checkpoints of unfinished trials hold.
+        diverged: epochs after which trials were found to have diverged.
     """
     found = []
     for key in keys:
-        until = open_epochs.get(key)
+        until = open_epochs.get(key, diverged.get(key))
         counted = tuple((e, v) for e, v in reports.get(key, ()) if until is None or e < until)
-        found.append(Course(key=key, reports=counted, ended=until is None))
+        found.append(Course(key=key, reports=counted, ended=key not in open_epochs))
     return found

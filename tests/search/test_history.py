@@ -118,12 +118,13 @@ def test_trials_that_are_given_another_try_lose_their_outcome_and_checkpoint(tmp
 
 
 def test_reports_from_a_checkpoint_on_do_not_count() -> None:
-    done, half, fresh = (TrialKey(f"{i:012x}", i, "search") for i in range(3))
-    reports = {key: [(1, 1.0), (2, 2.0), (3, 3.0)] for key in (done, half, fresh)}
-    assert courses([done, half, fresh], reports, {half: 2, fresh: 0}) == [
+    done, half, fresh, frozen = (TrialKey(f"{i:012x}", i, "search") for i in range(4))
+    reports = {key: [(1, 1.0), (2, 2.0), (3, 3.0)] for key in (done, half, fresh, frozen)}
+    assert courses([done, half, fresh, frozen], reports, {half: 2, fresh: 0}, {frozen: 3}) == [
         Course(key=done, reports=((1, 1.0), (2, 2.0), (3, 3.0)), ended=True),
         Course(key=half, reports=((1, 1.0),), ended=False),
         Course(key=fresh, reports=(), ended=False),
+        Course(key=frozen, reports=((1, 1.0), (2, 2.0)), ended=True),
     ]
 
 
@@ -203,3 +204,48 @@ def test_the_median_rule_lets_a_trial_go_on_that_it_would_stop_now() -> None:
     new = tune_trial("t5", spec_of(found, 5))
     scheduler.on_trial_add(None, new)
     assert scheduler.on_trial_result(None, new, {"epoch": 3, CURRENT: -50.0}) == TrialScheduler.STOP
+
+
+def _median() -> Any:
+    return make_scheduler(Scheduler(name="median", grace_epochs=1, min_trials=2), 4)
+
+
+def test_what_the_median_rule_remembers_after_a_resumption_is_what_it_was_told() -> None:
+    """One trial runs to its end, one is stopped, one diverges at its third report."""
+    found = study()
+    keys = [spec_of(found, i).key for i in range(3)]
+    told_inner = _median()
+    told: Any = KeyedScheduler(told_inner)
+    values = [[1.0, 2.0, 3.0, 4.0], [0.0, 1.0], [5.0, 6.0]]
+    for i, curve in enumerate(values):
+        trial = tune_trial(f"t{i}", spec_of(found, i))
+        told.on_trial_add(None, trial)
+        last = len(curve) if i else 3  # the report at the budget is told with the end
+        for epoch, value in enumerate(curve[:last], 1):
+            told.on_trial_result(None, trial, {"epoch": epoch, CURRENT: value})
+        told.on_trial_complete(None, trial, {"epoch": 4, CURRENT: 4.0} if i == 0 else {"epoch": 3})
+    curves = [values[0], values[1], [*values[2], 7.0]]
+    reports = {key: list(enumerate(curve, 1)) for key, curve in zip(keys, curves, strict=True)}
+    resumed_inner = _median()
+    KeyedScheduler(resumed_inner, courses(keys, reports, {}, {keys[2]: 3}))
+    assert dict(resumed_inner._results) == dict(told_inner._results)
+    assert [len(r) for r in told_inner._results.values()] == [4, 2, 2]
+
+
+def test_the_median_rule_counts_a_report_that_a_restarted_worker_makes_again_once() -> None:
+    inner = _median()
+    scheduler: Any = KeyedScheduler(inner)
+    trial = tune_trial("t0", spec_of(study(), 0))
+    scheduler.on_trial_add(None, trial)
+    for epoch in (1, 2, 2, 3):
+        assert scheduler.on_trial_result(None, trial, {"epoch": epoch, CURRENT: 1.0}) == TrialScheduler.CONTINUE
+    assert [result["epoch"] for (results_,) in [inner._results.values()] for result in results_] == [1, 2, 3]
+
+
+def test_a_trial_that_equals_one_that_ended_is_no_error_to_asha() -> None:
+    found = study()
+    key = spec_of(found, 0).key
+    scheduler: Any = KeyedScheduler(_asha(), [Course(key=key, reports=((1, 5.0), (9, 6.0)), ended=True)])
+    equal = tune_trial("t0", spec_of(found, 0))
+    scheduler.on_trial_add(None, equal)
+    scheduler.on_trial_complete(None, equal, {"epoch": 9, CURRENT: 6.0})
