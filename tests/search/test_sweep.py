@@ -162,7 +162,8 @@ def test_plan_is_the_study_with_what_it_ran_on(mixed: Swept) -> None:
 def test_nothing_is_left_but_the_tables(mixed: Swept) -> None:
     kept = {path.name for path in mixed.run.iterdir()}
     tables = {"trials", "curves", "samples", "examples", "test_evaluations"}
-    assert kept == tables | {"sweep.yaml", "progress.json", "checkpoints"}
+    assert kept == tables | {"sweep.yaml", "progress.json", "checkpoints", "claims"}
+    assert not list((mixed.run / "claims").iterdir())
     assert {path.name for path in (mixed.run / "checkpoints").glob("*/*")} == {"weights.safetensors"}
     assert not [path for path in mixed.run.rglob("*") if path.name.startswith((".", "_"))]
 
