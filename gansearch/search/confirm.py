@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from gansearch import results, schema
 from gansearch.config import TrialConfig
 from gansearch.errors import ResultsError
 from gansearch.recorder import Recorder
+from gansearch.rows import Row
 from gansearch.search.history import Tried, row_config
 from gansearch.search.specs import confirm_spec
 from gansearch.search.study import Study
@@ -59,6 +61,26 @@ def check_enough(run: Path, study: Study) -> None:
         )
 
 
+def check_scored(run: Path, study: Study) -> None:
+    """Raise ResultsError where a finalist's confirm trial is complete and a protocol is asked for that it lacks.
+
+    Its weights are kept: to train it again would repeat work, and put the rows that it has at risk.
+    """
+    recorder = Recorder(run)
+    lacking: dict[str, int] = collections.Counter()
+    for config in finalists(run, study).configs:
+        for replicate in range(study.confirm.seeds):
+            key = confirm_spec(study, config, replicate).key
+            found = {p.name: recorder.rows(key, [p.id]) for p in study.confirm.protocols}
+            if any(row["status"] == schema.COMPLETE for rows in found.values() for row in rows):
+                lacking.update(name for name, rows in found.items() if not rows)
+    for name, count in lacking.items():
+        raise ResultsError(
+            f"{count} confirm trials in {run} are complete and have no score under {name}",
+            hint=f"`gansearch rescore {run} --protocol {name}` scores their kept weights; then confirm goes on",
+        )
+
+
 def confirm_history(run: Path, study: Study, configs: Sequence[TrialConfig]) -> tuple[Tried, ...]:
     """Return the finalists' trials: what of them has ended under every protocol, and what is to be done."""
     recorder = Recorder(run)
@@ -68,9 +90,19 @@ def confirm_history(run: Path, study: Study, configs: Sequence[TrialConfig]) -> 
         ended, todo = [], []
         for spec in (confirm_spec(study, config, replicate) for replicate in range(study.confirm.seeds)):
             rows = recorder.rows(spec.key, ids)
-            if len(rows) == len(ids) and all(row["status"] not in schema.UNFINISHED for row in rows):
+            if _has_ended(rows, len(ids)):
                 ended.append(rows[0])
             else:
                 todo.append(spec)
         found.append(Tried(number=number, point={}, ended=tuple(ended), todo=tuple(todo)))
     return tuple(found)
+
+
+def _has_ended(rows: Sequence[Row], protocols: int) -> bool:
+    """Return whether a trial with these rows has ended under so many protocols.
+
+    One that did not complete has no score under any: a protocol that is asked for later changes nothing.
+    """
+    if not rows or any(row["status"] in schema.UNFINISHED for row in rows):
+        return False
+    return len(rows) == protocols or all(row["status"] != schema.COMPLETE for row in rows)

@@ -172,8 +172,7 @@ class Observer(tune.Callback):
         found = self._rows(spec)
         if _ended(spec, found):
             return str(found[0]["status"])
-        for row in final_rows(self._draft(trial_id, spec, found), spec, status, error=error):
-            self.recorder.trial(spec.key, row)
+        self._write_rows(trial_id, spec, found, status, error)
         if status != schema.INTERRUPTED:
             self.recorder.drop_checkpoint(spec.key)
         return status
@@ -182,7 +181,15 @@ class Observer(tune.Callback):
         """Write the rows of a trial that runs, unless it has ended."""
         rows = self._rows(spec)
         if not _ended(spec, rows):
-            for row in final_rows(self._draft(trial_id, spec, rows), spec, schema.RUNNING):
+            self._write_rows(trial_id, spec, rows, schema.RUNNING)
+
+    def _write_rows(
+        self, trial_id: str, spec: TrialSpec, found: list[Row], status: str, error: str | None = None
+    ) -> None:
+        """Write a trial's rows; a status that is no outcome replaces none, under whichever protocol there is one."""
+        kept = [row["protocol_id"] for row in found if row["status"] not in schema.UNFINISHED]
+        for row in final_rows(self._draft(trial_id, spec, found), spec, status, error=error):
+            if status not in schema.UNFINISHED or row["protocol_id"] not in kept:
                 self.recorder.trial(spec.key, row)
 
     def _replace(self, trial_id: str, spec: TrialSpec) -> None:
@@ -206,8 +213,12 @@ class Observer(tune.Callback):
         return self.recorder.rows(spec.key, [p.id for p in spec.protocols])
 
     def _draft(self, trial_id: str, spec: TrialSpec, rows: list[Row]) -> Row:
-        """Return what is known of a trial: its last draft, else what an earlier driver left of it."""
-        return self._drafts.get(trial_id) or (rows[0] if rows else draft_row(spec, self._digests))
+        """Return what is known of a trial: its last draft, else what an earlier driver left of it.
+
+        Not from a row with an outcome: its scores are those of one protocol.
+        """
+        left = next((row for row in rows if row["status"] in schema.UNFINISHED), None)
+        return self._drafts.get(trial_id) or left or draft_row(spec, self._digests)
 
     def _end(self, trial_id: str, status: str) -> None:
         self.ended[status] += 1

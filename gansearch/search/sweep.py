@@ -15,7 +15,7 @@ from gansearch.core.datasets import Dataset, check_fits, describe, load
 from gansearch.errors import ConfigError, ResultsError, nearest
 from gansearch.paths import RunPaths
 from gansearch.search import history
-from gansearch.search.confirm import check_enough
+from gansearch.search.confirm import check_enough, check_scored
 from gansearch.search.driver import Driver, SweepResult
 from gansearch.search.lease import Lease, held
 from gansearch.search.plan_files import (
@@ -169,13 +169,14 @@ def confirm(
         on_note: told what a user should know before trials run.
 
     Raises:
-        UserError: when the run is held by another driver, or has fewer completed configurations than `top`;
-            nothing has run then.
+        UserError: when the run is held by another driver, has fewer completed configurations than `top`, or holds
+            complete confirm trials without a score under one of the protocols; nothing has run then.
     """
     run = Path(run).absolute()
     plan = read_plan(run)
     study = with_confirm(plan.study, top=top, seeds=seeds, protocols=protocols)
     check_enough(run, study)
+    check_scored(run, study)
     with held(run) as lease:
         data = _load(study, data_dir, download)
         check_data(plan, data)

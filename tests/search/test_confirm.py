@@ -10,7 +10,7 @@ from gansearch import schema
 from gansearch.errors import ResultsError
 from gansearch.recorder import Recorder
 from gansearch.rows import draft_row, final_rows
-from gansearch.search.confirm import check_enough, confirm_history, finalists
+from gansearch.search.confirm import check_enough, check_scored, confirm_history, finalists
 from gansearch.search.proposals import Proposal
 from gansearch.search.specs import confirm_spec, search_spec
 from tests.analysis.rows import config, confirm_rows, trial_row, write_run
@@ -94,3 +94,27 @@ def test_confirm_trials_are_judged_as_the_study_says() -> None:
     assert spec.protocols == found.confirm.protocols
     assert spec.report_protocol == found.protocols.report
     assert not search_spec(found, Proposal(number=0, point=found.space.base_point()), 0).scores_test
+
+
+def test_a_protocol_that_complete_trials_lack_is_for_rescore(tmp_path: Path) -> None:
+    """A trial that failed has no score under any protocol, and is not tried again for one."""
+    run = write_run(tmp_path / "run", [trial_row(HIGH, 11, score=100.0)])
+    before = study(confirm={"seeds": 2, "protocols": [FINAL]})
+    asked = study(confirm={"seeds": 2, "protocols": [FINAL, SECOND]})
+    recorder, digests = Recorder(run), {"train": "a", "valid": "b", "test": "c"}
+    done, failed = (confirm_spec(before, HIGH, replicate) for replicate in range(2))
+    for spec, status in ((done, schema.COMPLETE), (failed, schema.FAILED)):
+        for row in final_rows(draft_row(spec, digests), spec, status):
+            recorder.trial(spec.key, row)
+    check_scored(run, before)
+    with pytest.raises(
+        ResultsError, match=r"1 confirm trials in .* are complete and have no score under second"
+    ) as told:
+        check_scored(run, asked)
+    assert f"`gansearch rescore {run} --protocol second`" in str(told.value.hint)
+    scored = confirm_spec(asked, HIGH, 0)
+    recorder.trial(scored.key, final_rows(draft_row(scored, digests), scored, schema.COMPLETE)[1])
+    check_scored(run, asked)
+    (tried,) = confirm_history(run, asked, [HIGH])
+    assert [row["status"] for row in tried.ended] == [schema.COMPLETE, schema.FAILED]
+    assert tried.todo == ()

@@ -319,3 +319,19 @@ def test_listening_in_another_thread_leaves_signals_alone(tmp_path: Path) -> Non
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_trial_that_ended_under_one_protocol_keeps_that_row_and_gives_its_scores_to_no_other(stage: Stage) -> None:
+    """Its worker was killed between the rows."""
+    spec = confirm_spec(FOUND, FOUND.base, 0)
+    scores = [{"valid_ll_mean": -9.0, "test_ll_mean": -8.0}, {}]
+    first, second = final_rows(draft_row(spec, DIGESTS), spec, schema.COMPLETE, scores=scores)
+    stage.recorder.trial(spec.key, first)
+    stage.recorder.trial(spec.key, {**second, "status": schema.RUNNING})
+    trial = TuneTrial("worker", config={SPEC: spec.to_dict()}, trial_id="t0", stub=True)
+    stage.observer.on_trial_start(0, [], trial)
+    stage.observer.write_interrupted("stopped")
+    ids = [p.id for p in spec.protocols]
+    kept, other = stage.recorder.rows(spec.key, ids)
+    assert (kept["status"], kept["test_ll_mean"]) == ("COMPLETE", -8.0)
+    assert (other["status"], other["test_ll_mean"], other["valid_ll_mean"]) == ("INTERRUPTED", None, None)
