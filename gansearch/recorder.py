@@ -84,6 +84,7 @@ class Recorder:
 
     def record_test_evaluation(self, row: Mapping[str, object]) -> None:
         """Enter an evaluation of the test set in the ledger."""
+        self._check_claim()
         results.record_test_evaluation(self.run, {**row, "made_at": datetime.datetime.now(datetime.UTC)})
 
     def save_checkpoint(self, key: TrialKey, checkpoint: Checkpoint) -> None:
@@ -115,6 +116,7 @@ class Recorder:
 
     def save_weights(self, key: TrialKey, weights: Mapping[str, torch.Tensor], state: dict[str, Any]) -> None:
         """Keep a finalist's scored weights."""
+        self._check_claim()
         _save(self.paths.weights(key), Checkpoint(dict(weights), state))
 
 

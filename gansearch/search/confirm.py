@@ -67,7 +67,7 @@ def check_scored(run: Path, study: Study) -> None:
     Its weights are kept: to train it again would repeat work, and put the rows that it has at risk.
     """
     recorder = Recorder(run)
-    lacking: dict[str, int] = collections.Counter()
+    lacking: collections.Counter[str] = collections.Counter()
     for config in finalists(run, study).configs:
         for replicate in range(study.confirm.seeds):
             key = confirm_spec(study, config, replicate).key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -119,9 +120,12 @@ def _outside(study: Study, config: TrialConfig) -> str | None:
 def _numbered(rows: Sequence[Row]) -> Iterable[Row]:
     """Yield the rows, all with a number: those of an older version of the schema by the order of their start."""
     given = [row["number"] for row in rows if row["number"] is not None]
-    order: dict[str, int] = {}
+    # A replicate that was run again since has a number, which is that of the others.
+    order = {row["config_id"]: row["number"] for row in rows if row["number"] is not None}
+    after = itertools.count(max(given, default=-1) + 1)
     for row in sorted((r for r in rows if r["number"] is None), key=lambda r: (r["run_started"], r["config_id"])):
-        order.setdefault(row["config_id"], max(given, default=-1) + 1 + len(order))
+        if row["config_id"] not in order:
+            order[row["config_id"]] = next(after)
     for row in rows:
         yield row if row["number"] is not None else {**row, "number": order[row["config_id"]]}
 

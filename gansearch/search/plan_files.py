@@ -82,8 +82,11 @@ def read_plan(run: Path) -> Plan:
             f"{path} holds no plan: the sweep was killed before it began", hint="start it again in another directory"
         )
     with located(str(path)):
-        study = Study.parse(content["study"], str(content["name"]))
-    return Plan(study=study, data=content["data"], versions=content.get("versions") or {}, content=content)
+        for key in ("study", "data", "versions"):
+            if not isinstance(content.get(key) or {}, Mapping):
+                raise ConfigError(f"{key} must be a mapping, got {content[key]!r}")
+        study = Study.parse(content["study"] or {}, str(content["name"]))
+    return Plan(study=study, data=content["data"] or {}, versions=content.get("versions") or {}, content=content)
 
 
 def rewrite_plan(run: Path, plan: Plan, study: Study, changes: Mapping[str, object]) -> None:

@@ -14,6 +14,7 @@ from gansearch import schema
 from gansearch.core.datasets import Dataset, check_fits, describe, load
 from gansearch.errors import ConfigError, ResultsError, nearest
 from gansearch.paths import RunPaths
+from gansearch.results import DamagedPartError
 from gansearch.search import history
 from gansearch.search.confirm import check_enough, check_scored
 from gansearch.search.driver import Driver, SweepResult
@@ -120,18 +121,19 @@ def resume(
         if status not in RERUNNABLE:
             raise ConfigError(f"trials that ended {status} cannot run again", hint=nearest(status, RERUNNABLE))
     run = Path(run).absolute()
-    plan = read_plan(run)
-    with held(run) as lease:
+    read_plan(run)  # that there is one: a claim makes folders
+    with held(run) as lease, _whole_tables():
+        plan = read_plan(run)  # another driver may have extended it until now
         study = extended(plan, run, num_trials, space)
         data = _load(study, data_dir, download)
         check_data(plan, data)
+        warm_start = read_warm_start(study, data.digests["valid"])
         _migrate(run, lease, on_note)
         if study.to_dict() != plan.study.to_dict():
             changes = {"num_trials": study.num_trials} | ({"space": space} if space else {})
             rewrite_plan(run, plan, study, changes)
         if rerun and (again := history.start_again(run, lease.claim.id, rerun)):
             on_note(f"{again} trials that ended {' or '.join(rerun)} run again")
-        warm_start = read_warm_start(study, data.digests["valid"])
         notes = [*_unfinished_notes(run), *_scheduler_notes(study), *warm_start.notes]
         if others := changed_versions(plan):
             notes.append(f"versions differ from those that the sweep was started with: {'; '.join(others)}")
@@ -173,11 +175,12 @@ def confirm(
             complete confirm trials without a score under one of the protocols; nothing has run then.
     """
     run = Path(run).absolute()
-    plan = read_plan(run)
-    study = with_confirm(plan.study, top=top, seeds=seeds, protocols=protocols)
-    check_enough(run, study)
-    check_scored(run, study)
-    with held(run) as lease:
+    read_plan(run)  # that there is one: a claim makes folders
+    with held(run) as lease, _whole_tables():
+        plan = read_plan(run)  # another driver may have extended it until now
+        study = with_confirm(plan.study, top=top, seeds=seeds, protocols=protocols)
+        check_enough(run, study)
+        check_scored(run, study)
         data = _load(study, data_dir, download)
         check_data(plan, data)
         _migrate(run, lease, on_note)
@@ -240,6 +243,18 @@ def _cluster(study: Study, address: str | None) -> Iterator[int]:
     with connected(address):
         capacity = check_resources(study.resources)
         yield min(capacity, study.max_concurrent or capacity)
+
+
+@contextlib.contextmanager
+def _whole_tables() -> Iterator[None]:
+    """Say of a damaged part what is to be done: what goes on from the tables cannot leave one out."""
+    try:
+        yield
+    except DamagedPartError as error:
+        raise ResultsError(
+            error.message,
+            hint="move the file away: of a trial without a row in `trials`, everything is tried again",
+        ) from error
 
 
 def _migrate(run: Path, lease: Lease, on_note: Callable[[str], None]) -> None:

@@ -99,11 +99,13 @@ def test_rows_of_the_first_version_are_numbered_by_their_start_and_rewritten(tmp
     pd.testing.assert_frame_equal(
         after.drop(columns="schema_version"), before.drop(columns="schema_version"), check_dtype=False
     )
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"number": None, "config_id": name, "run_started": pd.Timestamp(f"2026-01-0{day}", tz="UTC")}
         for name, day in (("c", 3), ("a", 1), ("b", 2), ("a", 5))
     ]
     assert [(r["config_id"], r["number"]) for r in history._numbered(rows)] == [("c", 2), ("a", 0), ("b", 1), ("a", 0)]
+    again = [{**rows[0], "number": 2}, *rows[1:], {**rows[0], "run_started": rows[1]["run_started"]}]
+    assert [r["number"] for r in history._numbered(again)] == [2, 3, 4, 3, 2]
 
 
 def test_trials_that_are_given_another_try_lose_their_outcome_and_checkpoint(tmp_path: Path) -> None:

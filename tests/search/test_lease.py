@@ -164,6 +164,10 @@ def test_a_recorder_writes_nothing_once_its_drivers_claim_is_gone(tmp_path: Path
         recorder.save_checkpoint(KEY, Checkpoint({}, {"epochs": 2}))
     with pytest.raises(ResultsError, match="another driver holds"):
         recorder.drop_checkpoint(KEY)
+    with pytest.raises(ResultsError, match="another driver holds"):
+        recorder.save_weights(KEY, {}, {})
+    with pytest.raises(ResultsError, match="another driver holds"):
+        recorder.record_test_evaluation({})
     kept = Recorder(tmp_path).load_checkpoint(KEY)
     assert kept is not None
     assert kept.state == {"epochs": 1}
