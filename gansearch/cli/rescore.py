@@ -35,13 +35,18 @@ def _add_rescore(parser: argparse.ArgumentParser) -> None:
 
 def run_rescore(arguments: argparse.Namespace) -> int:
     """Score the kept weights of confirm trials under a protocol."""
+    from gansearch import results
     from gansearch.rescore import MADE, rescore
+    from gansearch.search.lease import held
 
     protocol = read(arguments.protocol)
     say(f"scoring under {protocol.describe()}")
     tell = _Teller(silent=arguments.json)
     run: Path = arguments.run_directory
-    found = rescore(run, protocol, skip_damaged=arguments.skip_damaged, on_scored=tell, **data_options(arguments))
+    results.part_files(run, "trials")  # that there is a run: a claim makes folders
+    # A trial's per-example values are one file for all protocols: two that write it at once would lose some.
+    with held(run):
+        found = rescore(run, protocol, skip_damaged=arguments.skip_damaged, on_scored=tell, **data_options(arguments))
     made = sum(one.evaluation == MADE for one in found)
     lost = [one for one in found if one.problem is not None]
     if arguments.json:

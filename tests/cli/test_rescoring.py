@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from gansearch.paths import RunPaths, TrialKey
+from gansearch.search.lease import held
 from tests.cli.conftest import CONFIG, PUBLISHED, SEEDS, Gansearch, Place
 
 COARSE = "name: coarse\nnum_samples: 190\nsigma_points: 6\nrefine: false\n"
@@ -116,3 +117,13 @@ def test_a_protocol_that_was_asked_for_already_keeps_its_rows(gansearch: Gansear
     code, out, _ = gansearch("rescore", "run", "--protocol", "smaller.yaml")
     assert (code, out.splitlines()[-1]) == (0, "test evaluations: 0 made, 3 reused")
     pd.testing.assert_frame_equal(rows(PUBLISHED.id), before)
+
+
+def test_a_run_that_a_driver_holds_is_refused(gansearch: Gansearch) -> None:
+    """Both would write the per-example values of a trial, which are one file."""
+    before = sorted(path.name for path in Path("run/trials").iterdir())
+    with held(Path("run")):
+        code, _, err = gansearch("rescore", "run", "--protocol", "coarse.yaml")
+    assert (code, "run is held by another driver: process" in err) == (2, True)
+    assert sorted(path.name for path in Path("run/trials").iterdir()) == before
+    assert list(RunPaths(Path("run")).claims.iterdir()) == []
