@@ -142,6 +142,7 @@ class Driver:
             reason = self._run_stage(self._search(tried))
         else:
             self._ended += history.counts(tried)
+            self._progress = dataclasses.replace(self._progress, best=_best(self._study, tried))
         if reason is not None and not reason.spent:
             return False, reason
         if self._study.confirm.seeds == 0:
