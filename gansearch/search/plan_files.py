@@ -147,7 +147,7 @@ def extended(plan: Plan, run: Path, num_trials: int | None, space: str | None) -
     if num_trials is not None and num_trials < min(tried, plan.study.num_trials):
         raise ResultsError(
             f"{run} holds {tried} configurations already, so num_trials cannot be {num_trials}",
-            hint=f"give {plan.study.num_trials} or more",
+            hint=f"give {min(tried, plan.study.num_trials)} or more",
         )
     return study
 

@@ -15,7 +15,7 @@ from gansearch.paths import RunPaths
 from gansearch.recorder import Recorder
 from gansearch.rows import draft_row, final_rows
 from gansearch.search import lease, sweep
-from gansearch.search.plan_files import read_plan, rewrite_plan, write_plan
+from gansearch.search.plan_files import extended, read_plan, rewrite_plan, write_plan
 from gansearch.search.proposals import Proposal
 from gansearch.search.specs import search_spec
 from gansearch.spec import TrialSpec
@@ -30,10 +30,11 @@ def planned(run: Path, **changes: Any) -> Path:
     return run
 
 
-def tried(run: Path, status: str) -> TrialSpec:
-    """Write the row of a search's first trial."""
+def tried(run: Path, status: str, number: int = 0) -> TrialSpec:
+    """Write the row of a search's trial."""
     found = study()
-    spec = search_spec(found, Proposal(number=0, point=found.space.base_point()), 0)
+    point = found.space.sample(number, found.seed) if number else found.space.base_point()
+    spec = search_spec(found, Proposal(number=number, point=point), 0)
     for row in final_rows(draft_row(spec, digits().digests), spec, status):
         Recorder(run).trial(spec.key, row)
     return spec
@@ -92,3 +93,13 @@ def test_a_plan_that_was_edited_into_another_form_is_refused(tmp_path: Path, key
     path.write_text(dump_yaml({**load_yaml(path), key: 5}), encoding="utf-8")
     with pytest.raises(ConfigError, match=rf"sweep\.yaml: {key} must be a mapping, got 5"):
         read_plan(run)
+
+
+def test_the_hint_names_the_fewest_trials_that_can_be_asked_for(tmp_path: Path) -> None:
+    run = planned(tmp_path / "run")
+    for number in range(2):
+        tried(run, schema.STOPPED, number)
+    with pytest.raises(ResultsError, match="holds 2 configurations already, so num_trials cannot be 1") as told:
+        extended(read_plan(run), run, 1, None)
+    assert told.value.hint == "give 2 or more"
+    assert extended(read_plan(run), run, 2, None).num_trials == 2
