@@ -19,6 +19,7 @@ from gansearch.search import history
 from gansearch.search.confirm import check_enough, check_scored
 from gansearch.search.driver import Driver, SweepResult
 from gansearch.search.lease import Lease, held
+from gansearch.search.pairings import POPULATION
 from gansearch.search.plan_files import (
     changed_versions,
     check_data,
@@ -125,6 +126,11 @@ def resume(
     with held(run) as lease, _whole_tables():
         plan = read_plan(run)  # another driver may have extended it until now
         study = extended(plan, run, num_trials, space)
+        if schema.STOPPED in rerun and study.scheduler.name in POPULATION:
+            raise ConfigError(
+                f"{study.scheduler.name} stopped trials whose places copies of better ones took, so they cannot run again",
+                hint="leave --rerun stopped out",
+            )
         data = _load(study, data_dir, download)
         check_data(plan, data)
         warm_start = read_warm_start(study, data.digests["valid"])

@@ -316,6 +316,8 @@ def test_what_cannot_be_asked_of_a_plan_is_refused(tmp_path: Path) -> None:
     members = planned(tmp_path / "members", scheduler={"name": "pbt", "interval_epochs": 2}, space=space, num_trials=4)
     with pytest.raises(ConfigError, match="a population of pbt that has trained takes no new members"):
         extended(read_plan(members), members, 9, None)
+    with pytest.raises(ConfigError, match="pbt stopped trials whose places copies of better ones took"):
+        resume(members, rerun=["STOPPED"])
     without = study(confirm={"seeds": 0})
     with pytest.raises(ConfigError, match=r"the study has no confirm stage: confirm\.seeds is 0"):
         with_confirm(without, top=2)
