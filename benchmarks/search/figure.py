@@ -30,6 +30,10 @@ BANDS = ("random", "tpe + asha")
 TITLES = {"nearest": "nearest table point", "surrogate": "random-forest surrogate"}
 LEAST_GAP = 0.047
 """Between two labels, as a share of the axis."""
+HEADROOM = 0.25
+"""Above the highest curve, as a share of the range of the curves: room for the labels."""
+SHOWN_FROM = 6
+"""Whole trials from whose epochs on every curve is inside the axes."""
 
 
 def spread(places: Mapping[str, float], gap: float) -> dict[str, float]:
@@ -70,9 +74,9 @@ def _panel(ax: Axes, frame: pd.DataFrame) -> None:
     end = int(frame["epochs"].max())
     last = frame[frame["epochs"] == end].set_index("strategy")["mean"]
     target = float(last[REFERENCE])
-    low = float(frame.loc[frame["epochs"] >= EPOCHS * 2, "mean"].min())
+    low = float(frame.loc[frame["epochs"] >= EPOCHS * SHOWN_FROM, "mean"].min())
     high = float(frame["mean"].max())
-    ax.set_ylim(low, high + 0.04 * (high - low))
+    ax.set_ylim(low, high + HEADROOM * (high - low))
     ax.set_xlim(0, end)
     for strategy, curve in frame.groupby("strategy", sort=False):
         searcher, _, scheduler = str(strategy).partition(" + ")
@@ -92,7 +96,14 @@ def _panel(ax: Axes, frame: pd.DataFrame) -> None:
             color=COLOURS[name.partition(" + ")[0]],
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": "0.7",
+                "linewidth": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
     ax.axhline(target, color="0.6", linewidth=0.8, zorder=0)
     ax.axvline(end / 3, color="0.6", linewidth=0.8, zorder=0)

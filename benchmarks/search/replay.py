@@ -33,9 +33,9 @@ CURVES = Path(__file__).with_name("replay.parquet")
 BUDGET = 48 * EPOCHS
 """Epochs of one search: those of 48 whole trials."""
 GRID_STEP = 18
-REPETITIONS = 50
-COSTLY_REPETITIONS = 10
-"""Of gp, each of whose replays takes as long as some fifty of the others."""
+REPETITIONS = 200
+COSTLY_REPETITIONS = 20
+"""Of gp, each of whose replays takes as long as some twenty of the others."""
 ASHA = {"name": "asha", "grace_epochs": 9, "reduction_factor": 3}
 """The shipped study's, in proportion to the budget: 20 epochs of 120 are 9 of 54."""
 
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="of each strategy")
     parser.add_argument("--costly-repetitions", type=int, default=COSTLY_REPETITIONS, help="of gp")
     parser.add_argument("--budget", type=int, default=BUDGET, help="epochs of one search")
-    parser.add_argument("--workers", type=int, nargs="+", default=[4, 1], help="simulated workers")
+    parser.add_argument("--workers", type=int, nargs="+", default=[4], help="simulated workers")
     parser.add_argument("--worlds", nargs="+", default=["nearest", "surrogate"], help="rules that give points curves")
     parser.add_argument("--processes", type=int, default=2, help="real processes")
     options = parser.parse_args()
