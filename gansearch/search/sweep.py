@@ -128,7 +128,7 @@ def resume(
         study = extended(plan, run, num_trials, space)
         if schema.STOPPED in rerun and study.scheduler.name in POPULATION:
             raise ConfigError(
-                f"{study.scheduler.name} stopped trials whose places copies of better ones took, so they cannot run again",
+                f"{study.scheduler.name} stopped trials whose places copies of better ones took: they cannot run again",
                 hint="leave --rerun stopped out",
             )
         data = _load(study, data_dir, download)
