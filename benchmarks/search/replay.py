@@ -33,6 +33,8 @@ CURVES = Path(__file__).with_name("replay.parquet")
 BUDGET = 48 * EPOCHS
 """Epochs of one search: those of 48 whole trials."""
 GRID_STEP = 18
+SHOWN_EPOCHS = (2, 6, 10, 18, 28, 54)
+"""Epochs whose reports are compared with the final score."""
 REPETITIONS = 200
 COSTLY_REPETITIONS = 20
 """Of gp, each of whose replays takes as long as some twenty of the others."""
@@ -161,12 +163,17 @@ def show_errors(table: Path) -> None:
     """Print how far the rules that give points their curves can be trusted."""
     found = curves.read(table, benchmark_study().space)
     quality = found.quality
-    print(f"{len(quality)} points x {found.final.shape[1]} seeds; final score, mean over seeds, in nats:")
+    trials = pd.read_parquet(table).drop_duplicates(["point", "replicate"])
+    ended = ", ".join(f"{count} {status}" for status, count in trials["status"].value_counts().items())
+    collapsed = int(trials["scored_collapsed"].eq(True).sum())
+    print(f"{len(quality)} points x {found.final.shape[1]} seeds: {ended}; {collapsed} scored collapsed")
+    print("final score of a point, mean over seeds, in nats:")
     print(
         f"  best {quality.max():.2f}, 95th percentile {np.quantile(quality, 0.95):.2f}, "
         f"median {np.median(quality):.2f}, worst {quality.min():.2f}"
     )
     for name, errors in (
+        ("rank correlation of a report with the final score", worlds.order_by_epoch(found, SHOWN_EPOCHS)),
         ("seed noise of the final score", worlds.seed_noise(found)),
         ("nearest other point (leave one out)", worlds.nearest_errors(found)),
         (f"random forest ({worlds.FOLDS}-fold cross-validation)", worlds.surrogate_errors(found)),
@@ -185,8 +192,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[4], help="simulated workers")
     parser.add_argument("--worlds", nargs="+", default=["nearest", "surrogate"], help="rules that give points curves")
     parser.add_argument("--processes", type=int, default=2, help="real processes")
+    parser.add_argument("--only-errors", action="store_true", help="say how good table and rules are, and end")
     options = parser.parse_args()
     show_errors(options.table)
+    if options.only_errors:
+        return
     tasks: list[Task] = [
         (world, workers, place, seed)
         for world in options.worlds

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -170,6 +170,16 @@ def surrogate_errors(curves: Curves) -> dict[str, float]:
     for fit, held in KFold(FOLDS, shuffle=True, random_state=0).split(curves.u):
         predicted[held] = _forest().fit(curves.u[fit], targets[fit]).predict(curves.u[held])[:, -1]
     return _explained(curves.quality, predicted)
+
+
+def order_by_epoch(curves: Curves, epochs: Sequence[int]) -> dict[str, float]:
+    """Return the rank correlation of the report at each of some epochs with the final score, over complete trials."""
+    complete = np.isfinite(curves.final)
+    found = {}
+    for epoch in epochs:
+        reports = curves.current[:, :, int(np.searchsorted(curves.epochs, epoch))]
+        found[f"epoch {epoch}"] = float(spearmanr(reports[complete], curves.final[complete]).statistic)
+    return found
 
 
 def seed_noise(curves: Curves) -> dict[str, float]:

@@ -84,6 +84,12 @@ def test_the_rules_errors_are_none_on_what_they_can_represent() -> None:
     assert worlds.surrogate_errors(curves)["R2"] > 0.2
 
 
+def test_a_report_that_shows_the_order_is_seen_to() -> None:
+    curves = ordered_curves(64)
+    curves.current[:, :, 0] *= -1
+    assert worlds.order_by_epoch(curves, [2, 10, 54]) == pytest.approx({"epoch 2": -1, "epoch 10": 1, "epoch 54": 1})
+
+
 def test_the_noise_between_seeds_is_what_was_put_in() -> None:
     found = worlds.seed_noise(ordered_curves(1024, noise=1.5))["sd between seeds"]
     assert found == pytest.approx(1.5, rel=4 / math.sqrt(2 * 1024))  # 4 standard errors of a standard deviation
