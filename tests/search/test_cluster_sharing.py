@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ray.cluster_utils import Cluster
 
-from tests.search.small_studies import Sweeping, plan, progress_of, trials
+from tests.search.small_studies import Sweeping, plan, progress_of, study, trials
 
 pytestmark = pytest.mark.slow
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from gansearch.search.progress import lines, read_progress
@@ -101,7 +102,8 @@ def _one_ended_one_endless(started: Any) -> Any:
 
 def test_stop_file_ends_a_sweep_and_finished_rows_stay(started: Any) -> None:
     sweeping = _one_ended_one_endless(started)
-    (finished,) = (sweeping.run / "trials").glob("*.parquet")
+    parts = (sweeping.run / "trials").glob("*.parquet")
+    (finished,) = [path for path in parts if pd.read_parquet(path)["status"].tolist() == ["COMPLETE"]]
     content = finished.read_bytes()
     (sweeping.run / "stop").touch()
     assert sweeping.end() == 0
