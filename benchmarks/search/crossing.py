@@ -88,5 +88,6 @@ def crossing(curves: FloatArray, reference: FloatArray, grid: FloatArray, seed: 
         found[i] = first_reaching(mine, grid, float(target))
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")  # no interpolation towards infinity
-    point = first_reaching(curves.mean(axis=0), grid, float(reference[:, -1].mean()))
+    # Of the whole mean curve, as the strategy's own: another order of the sum would round to another target.
+    point = first_reaching(curves.mean(axis=0), grid, float(reference.mean(axis=0)[-1]))
     return Crossing(epochs=point, low=float(low), high=float(high))

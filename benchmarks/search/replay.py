@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=BUDGET, help="epochs of one search")
     parser.add_argument("--workers", type=int, nargs="+", default=[4], help="simulated workers")
     parser.add_argument("--worlds", nargs="+", default=["nearest", "surrogate"], help="rules that give points curves")
+    parser.add_argument("--strategies", nargs="+", default=[e.label for e in ENTRIES], help="beside random")
     parser.add_argument("--processes", type=int, default=2, help="real processes")
     parser.add_argument("--only-errors", action="store_true", help="say how good table and rules are, and end")
     options = parser.parse_args()
@@ -202,6 +203,7 @@ def main() -> None:
         for world in options.worlds
         for workers in options.workers
         for place in range(len(ENTRIES))
+        if ENTRIES[place].label in {*options.strategies, REFERENCE}
         if workers == options.workers[0] or not ENTRIES[place].costly
         for seed in range(options.costly_repetitions if ENTRIES[place].costly else options.repetitions)
     ]

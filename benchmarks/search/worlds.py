@@ -46,7 +46,7 @@ class Course:
 
 
 class World(Protocol):
-    """A rule that gives points their courses; `make` begins a repetition of its own."""
+    """A rule that gives points their courses; `again` begins a repetition."""
 
     def course(self, point: Mapping[str, object], rng: np.random.Generator) -> Course:
         """Return the course of the next trial of a point."""

@@ -132,6 +132,13 @@ def test_a_strategy_that_is_twice_as_fast_crosses_at_half_the_budget() -> None:
     assert found.high - found.low <= 20
 
 
+def test_a_curve_that_rises_reaches_its_own_end_at_its_end() -> None:
+    grid = np.arange(10.0, 101.0, 10.0)
+    for seed in range(20):
+        curves = np.cumsum(np.random.default_rng(seed).random((197, 10)), axis=1)
+        assert crossing.crossing(curves, curves, grid).epochs == 100
+
+
 def test_a_strategy_that_never_gets_there_has_no_crossing() -> None:
     grid = np.arange(10.0, 101.0, 10.0)
     found = crossing.crossing(np.zeros((5, 10)), np.ones((7, 10)), grid)
