@@ -82,7 +82,8 @@ SCHEDULERS: Mapping[str, Strategy] = {
         options=("grace_epochs", "reduction_factor"),
         when="Asynchronous successive halving, the scheduler to start with: at each rung only the best one in "
         "reduction_factor goes on, and nobody waits. Saves most of the epochs where the order of trials shows "
-        "early.",
+        "early. Mind grace_epochs: a generator starts near the mean image, which scores well, so that the first reports "
+        "order trials badly, and too short a grace costs more than it saves.",
     ),
     "hyperband": Strategy(
         options=("reduction_factor",),
@@ -92,7 +93,7 @@ SCHEDULERS: Mapping[str, Strategy] = {
     "median": Strategy(
         options=("grace_epochs", "min_trials"),
         when="Stops a trial whose value is below the median of the others' averages at the same epoch. Gentler "
-        "than asha: it saves about half at most, and rarely stops a late bloomer.",
+        "than asha: it saves less, and rarely stops a late bloomer.",
     ),
     "pbt": Strategy(
         options=("interval_epochs", "quantile", "resample_probability"),
