@@ -82,8 +82,8 @@ SCHEDULERS: Mapping[str, Strategy] = {
         options=("grace_epochs", "reduction_factor"),
         when="Asynchronous successive halving, the scheduler to start with: at each rung only the best one in "
         "reduction_factor goes on, and nobody waits. Saves most of the epochs where the order of trials shows "
-        "early. Mind grace_epochs: a generator starts near the mean image, which scores well, so that the first reports "
-        "order trials badly, and too short a grace costs more than it saves.",
+        "early. Mind grace_epochs: a generator starts near the mean image, which scores well, so that the first "
+        "reports order trials badly, and too short a grace costs more than it saves.",
     ),
     "hyperband": Strategy(
         options=("reduction_factor",),
