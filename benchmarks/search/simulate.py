@@ -127,7 +127,8 @@ class Simulation:
         ahead: bool,
         seed: int,
     ) -> None:
-        self._strategy, self._scheduler, self._world = strategy, scheduler, world
+        self._strategy, self._world = strategy, world
+        self._scheduler: Any = scheduler  # reads of a trial only what `Trial` has
         self._every, self._workers, self._ahead = report_every, workers, ahead
         self._rng = np.random.default_rng(seed)
         self._controller: Any = Controller(self)
@@ -188,7 +189,7 @@ class Simulation:
             course=self._world.course(proposal.point, self._rng),
         )
         self.live[trial] = None
-        self._scheduler.on_trial_add(self._controller, trial)  # type: ignore[arg-type]  # as much of one as it reads
+        self._scheduler.on_trial_add(self._controller, trial)
         return trial
 
     def _start(self, trial: Trial) -> None:
@@ -210,16 +211,16 @@ class Simulation:
             if not diverged:
                 self._complete.show(trial)
             if not diverged or self._ahead:  # as in a sweep: the median rule would average a value that is not there
-                self._scheduler.on_trial_complete(self._controller, trial, result)  # type: ignore[arg-type]  # as above
+                self._scheduler.on_trial_complete(self._controller, trial, result)
             self.end(trial, diverged=diverged)
             return
-        decision = self._scheduler.on_trial_result(self._controller, trial, result)  # type: ignore[arg-type]  # as above
+        decision = self._scheduler.on_trial_result(self._controller, trial, result)
         if decision == TrialScheduler.CONTINUE:
             self._start(trial)
         elif decision == TrialScheduler.PAUSE:
             trial.status = PAUSED
         else:
-            self._scheduler.on_trial_complete(self._controller, trial, result)  # type: ignore[arg-type]  # as above
+            self._scheduler.on_trial_complete(self._controller, trial, result)
             self.end(trial)
 
     def end(self, trial: Trial, *, diverged: bool = False, removed: bool = False) -> None:
@@ -235,7 +236,7 @@ class Simulation:
         trial.status = TERMINATED
         del self.live[trial]
         if removed:
-            self._scheduler.on_trial_remove(self._controller, trial)  # type: ignore[arg-type]  # as above
+            self._scheduler.on_trial_remove(self._controller, trial)
         self._strategy.tell(
             trial.number,
             Outcome(

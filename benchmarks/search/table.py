@@ -12,6 +12,7 @@ import argparse
 import collections
 import functools
 import json
+import math
 import multiprocessing
 import time
 from collections.abc import Iterable, Iterator
@@ -83,7 +84,7 @@ def objectives(curve: Iterable[dict[str, Any]]) -> Iterator[tuple[bool, float | 
     for report in curve:
         collapsed = bool(report["coverage"] < COLLAPSED_BELOW * report["coverage_real"])
         value = report["report_ll_mean"]
-        if value is not None and value == value and (best_collapsed or (not collapsed and value > best)):  # noqa: PLR0124  # NaN
+        if value is not None and not math.isnan(value) and (best_collapsed or (not collapsed and value > best)):
             best, best_collapsed = value, collapsed
         yield collapsed, best
 

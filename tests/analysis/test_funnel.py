@@ -73,7 +73,7 @@ def test_every_number_again_with_pandas_and_scipy(run: Path) -> None:
     done = confirm[confirm["status"] == "COMPLETE"]
     for f in found.finalists:
         own, scored = (t[t["config_id"] == f.config_id] for t in (confirm, done))
-        bad = int((own["status"] != "COMPLETE").sum() + (scored["collapsed"] == True).sum())  # noqa: E712  # of objects
+        bad = int((own["status"] != "COMPLETE").sum() + scored["collapsed"].eq(True).sum())
         ends = (
             scipy.stats.beta.ppf(0.025, bad, len(own) - bad + 1) if bad else 0.0,
             scipy.stats.beta.ppf(0.975, bad + 1, len(own) - bad) if bad < len(own) else 1.0,
