@@ -1,37 +1,29 @@
-"""Ray and Ray Tune: connect to a cluster, and run trials there."""
+"""Ray Tune: run trials on the cluster that this process is connected to."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 import shutil
-import signal
-import socket
 import tempfile
-import threading
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import ray
-import ray.exceptions
 from ray import tune
-from ray._private import worker as ray_worker
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from gansearch.core.datasets import Dataset
-from gansearch.errors import ResourceError
 from gansearch.placement import Placement
+from gansearch.search.cluster import check_resources
 from gansearch.search.observer import Observer
 from gansearch.search.population import Population
 from gansearch.search.schedulers import pauses
 from gansearch.search.searchers import SpecSearcher
-from gansearch.search.sections import Resources
 from gansearch.search.stopping import Limiter
 from gansearch.search.study import Study
 from gansearch.search.worker import TrialWorker
@@ -41,137 +33,12 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial as TuneTrial
     from ray.tune.schedulers import TrialScheduler
 
-CONNECT_SECONDS = 10.0
-"""Longest wait for a cluster's address to answer."""
+ROOM_SECONDS = 10.0
+"""Longest wait for the room that is kept idle."""
 SCRATCH = ".tune-"
 """What the name of Tune's own folder in a run directory begins with: readers of the tables ignore it."""
 KEPT_CHECKPOINTS = 4
 """Copies of a member's checkpoint that Tune keeps: one that waits for room may still go on from an older one."""
-
-_SETTINGS = {
-    # The tables are the record of a sweep: Tune's own files, tables and snapshots are switched off.
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    # A trial that failed or diverged has no value to report.
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # The sweep listens to signals itself.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-
-
-@contextlib.contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """Connect to a running cluster, or start Ray on this machine, for the time of the block.
-
-    A connection that is there already is used and left open.
-
-    Args:
-        address: a cluster's address; None for the one that RAY_ADDRESS names, else a local Ray.
-
-    Raises:
-        ResourceError: when no cluster answers at the address, or one is given to a process that is connected.
-    """
-    with _environment(_SETTINGS), contextlib.ExitStack() as stack:
-        if not ray.is_initialized():
-            stack.enter_context(_unprinted())
-            _connect(address or os.environ.get("RAY_ADDRESS") or "local")
-            stack.callback(ray.shutdown)
-        elif address:
-            raise ResourceError(
-                f"this process is connected to a Ray cluster already, so it cannot connect to {address}",
-                hint="leave the address out to use that one, or call ray.shutdown() first",
-            )
-        yield
-
-
-def _connect(address: str) -> None:
-    if "://" in address:
-        raise ResourceError(
-            f"Ray's client protocol is not supported: {address}",
-            hint="give the cluster's own address, such as 10.0.0.1:6379, on a machine of the cluster",
-        )
-    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    try:
-        _check_answers(address)
-        with _sighup_ignored():
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        local = address == "local"
-        where = "Ray cannot start on this machine" if local else f"no Ray cluster can be used at {address}"
-        hint = None if local else f"check it with `ray status --address {address}`"
-        raise ResourceError(f"{where}: {str(error).strip().splitlines()[0]}", hint=hint) from error
-
-
-def _check_answers(address: str) -> None:
-    """Raise OSError unless something listens at `host:port`: Ray itself would try for two minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-
-
-@contextlib.contextmanager
-def _sighup_ignored() -> Iterator[None]:
-    """Let the processes that are started in the block outlive a terminal that closes: the sweep ends them itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-@contextlib.contextmanager
-def _unprinted() -> Iterator[None]:
-    """Keep Ray's messages about lost workers off stdout, where tables go; the trials' rows tell of them.
-
-    Ray has no public switch for them: `log_to_driver` is for the workers' own output.
-    """
-    before = getattr(ray_worker, "_worker_logs_enabled", True)
-    setattr(ray_worker, "_worker_logs_enabled", False)  # noqa: B010  # a Ray without it is as good
-    try:
-        yield
-    finally:
-        setattr(ray_worker, "_worker_logs_enabled", before)  # noqa: B010  # as above
-
-
-@contextlib.contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables that are not set, for the time of the block."""
-    added = {name: value for name, value in settings.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-def check_resources(resources: Resources) -> int:
-    """Return how many trials fit on the cluster at a time.
-
-    Raises:
-        ResourceError: when none of its machines can give one trial what it takes.
-    """
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = sum(resources.fit(machine.get("CPU", 0.0), machine.get("GPU", 0.0)) for machine in machines)
-    if fit:
-        return fit
-    for name, asked in (("GPU", resources.gpu), ("CPU", resources.cpu)):
-        most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
-        if asked > most:
-            raise ResourceError(
-                f"each trial asks for {asked:g} {name}, but no machine of the cluster has more than {most:g}",
-                hint=f"lower resources.{name.lower()} in the study, or connect to a larger cluster with --address",
-            )
-    raise ResourceError(
-        f"each trial asks for {resources.cpu:g} CPU and {resources.gpu:g} GPU, but no machine has both",
-        hint="lower resources in the study, or connect to a larger cluster with --address",
-    )
 
 
 def placement(study: Study) -> Placement:
@@ -197,7 +64,7 @@ def _kept_idle(bundle: Mapping[str, float], count: int) -> Iterator[None]:
         return
     group = placement_group([{name.upper(): share for name, share in bundle.items()}] * count)
     try:
-        group.wait(CONNECT_SECONDS)
+        group.wait(ROOM_SECONDS)
         yield
     finally:
         remove_placement_group(group)

@@ -16,6 +16,7 @@ from gansearch.errors import ConfigError, ResultsError, nearest
 from gansearch.paths import RunPaths
 from gansearch.results import DamagedPartError
 from gansearch.search import history
+from gansearch.search.cluster import check_resources, connected
 from gansearch.search.confirm import check_enough, check_scored
 from gansearch.search.driver import Driver, SweepResult
 from gansearch.search.lease import Lease, held
@@ -30,7 +31,6 @@ from gansearch.search.plan_files import (
     write_plan,
 )
 from gansearch.search.progress import Progress
-from gansearch.search.ray_tune import check_resources, connected
 from gansearch.search.strategies import RESUMED
 from gansearch.search.study import Study, load_study
 from gansearch.search.warm_start import read_warm_start

@@ -12,7 +12,8 @@ import ray
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from gansearch.errors import ResourceError
-from gansearch.search.ray_tune import check_resources, connected, placement
+from gansearch.search.cluster import check_resources, connected
+from gansearch.search.ray_tune import placement
 from gansearch.search.schedulers import make_scheduler
 from gansearch.search.sections import Resources
 from gansearch.search.strategies import Scheduler
