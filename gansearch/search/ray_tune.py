@@ -92,6 +92,7 @@ def run_trials(
     max_concurrent: int,
     observer: Observer,
     limiter: Limiter,
+    worker: type[tune.Trainable] = TrialWorker,
 ) -> None:
     """Run the searcher's trials to their ends, or until the limiter ends the stage.
 
@@ -105,9 +106,10 @@ def run_trials(
         max_concurrent: trials at a time.
         observer: hears what happens; its recorder's run directory is reachable under the same path from every node.
         limiter: ends the stage.
+        worker: what runs the trials, set up as `TrialWorker` is and with results like its own.
     """
     resources = study.resources
-    trainable = tune.with_parameters(TrialWorker, recorder=observer.recorder, data=data, placement=placement(study))
+    trainable = tune.with_parameters(worker, recorder=observer.recorder, data=data, placement=placement(study))
     bundle = {"cpu": resources.cpu, **({"gpu": resources.gpu} if resources.gpu else {})}
     waiting = pauses(scheduler)
     population = searcher if isinstance(searcher, Population) else None
