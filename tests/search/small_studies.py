@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,19 @@ class Sweeping:
         given: the study.
         address: the cluster; None for one of its own.
         keep_signals: whether signals that this process ignores are ignored there too.
+        before: code that runs there before the sweep.
+        env: environment variables beside those of this process.
     """
 
     def __init__(
-        self, folder: Path, given: dict[str, Any], address: str | None = None, *, keep_signals: bool = False
+        self,
+        folder: Path,
+        given: dict[str, Any],
+        address: str | None = None,
+        *,
+        keep_signals: bool = False,
+        before: str = "",
+        env: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.run = folder / "run"
@@ -112,10 +121,10 @@ class Sweeping:
         path = folder / "small.yaml"
         path.write_text(dump_yaml(given))
         arguments = [str(path), str(self.run), *([address] if address else [])]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **(env or {})}
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _DRIVER if keep_signals else _ATTENTIVE + _DRIVER, *arguments],
+                [sys.executable, "-c", ("" if keep_signals else _ATTENTIVE) + before + _DRIVER, *arguments],
                 stdout=out,
                 stderr=err,
                 env=environment,
