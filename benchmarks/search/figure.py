@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "search_replay.png"
-COLOURS = {"random": "#000000", "sobol": "#E69F00", "tpe": "#0072B2", "gp": "#009E73", "cmaes": "#CC79A7"}
+COLOURS = {
+    **{"random": "#000000", "sobol": "#E69F00", "tpe": "#0072B2", "gp": "#009E73", "cmaes": "#CC79A7"},
+    "nsga2": "#D55E00",
+}
 STYLES = {"none": "-", "asha": "--", "hyperband": "-.", "median": ":"}
 BANDS = ("random", "tpe + asha")
 """Strategies whose interval is drawn; those of the others are in the table."""
