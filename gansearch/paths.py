@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from gansearch.errors import ResultsError
+from gansearch.storage import Location
 
+L = TypeVar("L", bound=Location)
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
@@ -32,54 +34,61 @@ class TrialKey:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class RunPaths:
+class RunPaths(Generic[L]):
     """The files of one run directory.
 
     Attributes:
         root: the run directory.
     """
 
-    root: Path
+    root: L
 
     @property
-    def plan(self) -> Path:
+    def plan(self) -> L:
         """The resolved plan of the sweep."""
-        return self.root / "sweep.yaml"
+        return self._at("sweep.yaml")
 
     @property
-    def progress(self) -> Path:
+    def progress(self) -> L:
         """What the driver last said about itself, as JSON."""
-        return self.root / "progress.json"
+        return self._at("progress.json")
 
     @property
-    def stop_request(self) -> Path:
+    def stop_request(self) -> L:
         """Its existence asks the driver to end the sweep."""
-        return self.root / "stop"
+        return self._at("stop")
 
     @property
-    def claims(self) -> Path:
+    def claims(self) -> L:
         """Folder of drivers' claims on the run: one while a sweep runs, none else."""
-        return self.root / "claims"
+        return self._at("claims")
 
-    def claim(self, claim_id: str) -> Path:
+    def claim(self, claim_id: str) -> L:
         """One driver's claim, as JSON."""
-        return self.claims / (safe_name(claim_id) + ".json")
+        return self._at("claims", safe_name(claim_id) + ".json")
 
-    def table(self, name: str) -> Path:
+    def table(self, name: str) -> L:
         """Folder of a table's Parquet parts."""
-        return self.root / name
+        return self._at(name)
 
-    def part(self, table: str, key: TrialKey | str, *suffix: str) -> Path:
+    def part(self, table: str, key: TrialKey | str, *suffix: str) -> L:
         """Parquet part of one trial in a table, named by its key."""
-        return self.table(table) / (safe_name("-".join((str(key), *suffix))) + ".parquet")
+        return self._at(table, safe_name("-".join((str(key), *suffix))) + ".parquet")
 
-    def checkpoint(self, key: TrialKey) -> Path:
+    def checkpoint(self, key: TrialKey) -> L:
         """Where an unfinished trial continues from."""
-        return self.root / "checkpoints" / safe_name(str(key)) / "checkpoint.safetensors"
+        return self._at("checkpoints", safe_name(str(key)), "checkpoint.safetensors")
 
-    def weights(self, key: TrialKey) -> Path:
+    def weights(self, key: TrialKey) -> L:
         """The scored weights of a finalist."""
-        return self.root / "checkpoints" / safe_name(str(key)) / "weights.safetensors"
+        return self._at("checkpoints", safe_name(str(key)), "weights.safetensors")
+
+    def _at(self, *names: str) -> L:
+        place: Any = self.root
+        for name in names:
+            place = place / name
+        found: L = place
+        return found
 
 
 def safe_name(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import safetensors
 import safetensors.torch
 
-from gansearch import results, schema
+from gansearch import parts, results, schema, storage
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths, TrialKey
 
@@ -49,7 +49,7 @@ class Recorder:
     claim_id: str | None = None
 
     @property
-    def paths(self) -> RunPaths:
+    def paths(self) -> RunPaths[Path]:
         """The run directory's file names."""
         return RunPaths(self.run)
 
@@ -57,7 +57,7 @@ class Recorder:
         """Write a trial's row under one protocol."""
         self._check_claim()
         path = self.paths.part(schema.TRIALS.name, key, str(row["protocol_id"]))
-        results.write_part(path, schema.TRIALS, [row])
+        parts.write_part(path, schema.TRIALS, [row])
 
     def _check_claim(self) -> None:
         if self.claim_id is not None and not self.paths.claim(self.claim_id).exists():
@@ -65,18 +65,18 @@ class Recorder:
 
     def rows(self, key: TrialKey, protocol_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return the trial's rows under these protocols, as far as they are there."""
-        parts = [self.paths.part(schema.TRIALS.name, key, p) for p in protocol_ids]
-        return [results.read_part(part, schema.TRIALS)[0] for part in parts if part.exists()]
+        paths = [self.paths.part(schema.TRIALS.name, key, p) for p in protocol_ids]
+        return [row for path in paths for row in parts.find_part(path, schema.TRIALS)]
 
     def table(self, table: schema.Table, key: TrialKey, rows: Sequence[Mapping[str, object]]) -> None:
         """Write a trial's part of a table (curves, samples or examples) anew."""
         self._check_claim()
-        results.write_part(self.paths.part(table.name, key), table, rows)
+        parts.write_part(self.paths.part(table.name, key), table, rows)
 
     def read_table(self, table: schema.Table, key: TrialKey) -> list[dict[str, Any]]:
         """Return a trial's part of a table; nothing where there is none."""
         part = self.paths.part(table.name, key)
-        return results.read_part(part, table) if part.exists() else []
+        return parts.read_part(part, table) if part.exists() else []
 
     def find_test_evaluation(self, weights_digest: str, protocol_id: str, data_digest: str) -> dict[str, Any] | None:
         """Return the ledger's entry for a model under a protocol, or None."""
@@ -123,7 +123,7 @@ class Recorder:
 def _save(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
     payload = safetensors.torch.save(tensors, metadata={"state": json.dumps(checkpoint.state)})
-    results.write_bytes(path, payload)
+    storage.write_bytes(path, payload)
 
 
 def load(path: Path) -> Checkpoint:

@@ -68,12 +68,14 @@ class Table:
         doc: what one row is.
         columns: in the order of the file.
         key: columns that identify a row.
+        part_key: columns that identify a part, where parts are merged into compacted files; else none.
     """
 
     name: str
     doc: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    part_key: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column:
         """Return the column of that name; KeyError when there is none."""
@@ -202,6 +204,7 @@ TRIALS = Table(
         Column("run_python_version", "string", "version of Python"),
     ),
     ("config_id", "seed", "stage", "fold", "protocol_id"),
+    part_key=("config_id", "seed", "stage", "fold", "protocol_id"),
 )
 
 CURVES = Table(
@@ -234,6 +237,7 @@ CURVES = Table(
         Column("seconds", "float64", "wall-clock time of the trial so far", "seconds"),
     ),
     ("config_id", "seed", "stage", "fold", "epoch"),
+    part_key=("config_id", "seed", "stage", "fold"),
 )
 
 EXAMPLES = Table(
@@ -261,6 +265,7 @@ SAMPLES = Table(
         _required("png", "binary", "the picture as PNG"),
     ),
     ("config_id", "seed", "stage", "fold", "kind", "epoch"),
+    part_key=("config_id", "seed", "stage", "fold"),
 )
 
 TEST_EVALUATIONS = Table(

@@ -11,7 +11,7 @@ import pytest
 from analysis.records import records
 from analysis.selection import choose
 from analysis.table1 import table1
-from gansearch import results, schema
+from gansearch import parts, results, schema
 from gansearch.core.datasets import Dataset, load
 from gansearch.errors import DataError, ResultsError
 from gansearch.paths import RunPaths
@@ -57,8 +57,8 @@ def without(run: Path, protocol: Protocol) -> None:
         for part in RunPaths(run).table(table).glob(name):
             part.unlink()
     for part in RunPaths(run).table("examples").iterdir():
-        rows = results.read_part(part, schema.EXAMPLES)
-        results.write_part(part, schema.EXAMPLES, [row for row in rows if row["protocol_id"] != protocol.id])
+        rows = parts.read_part(part, schema.EXAMPLES)
+        parts.write_part(part, schema.EXAMPLES, [row for row in rows if row["protocol_id"] != protocol.id])
 
 
 def rows_of(run: Path) -> list[Row]:
@@ -193,7 +193,7 @@ def test_a_run_without_confirmed_trials_is_an_error(tmp_path: Path) -> None:
 def test_damaged_rows_are_an_error_or_left_out(run: Path) -> None:
     part = RunPaths(run).part("trials", spec("confirm", seed=SEEDS[1], values=ADAM).key, PUBLISHED.id)
     part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(results.DamagedPartError):
+    with pytest.raises(parts.DamagedPartError):
         rescore(run, OTHER, data=digits())
     found = rescore(run, OTHER, data=digits(), skip_damaged=True)
     assert [one.evaluation for one in found] == ["made"] * 3

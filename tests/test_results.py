@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gansearch import results, schema
+from gansearch import parts, results, schema, storage
 from gansearch.errors import ResultsError
 
 DATA = Path(__file__).parent / "data"
@@ -67,7 +67,7 @@ def _trial(seed: int, **values: object) -> dict[str, object]:
 
 def _run(tmp_path: Path, rows: int = 3) -> Path:
     for seed in range(rows):
-        results.write_part(tmp_path / "trials" / f"t{seed}.parquet", schema.TRIALS, [_trial(seed)])
+        parts.write_part(tmp_path / "trials" / f"t{seed}.parquet", schema.TRIALS, [_trial(seed)])
     return tmp_path
 
 
@@ -77,14 +77,14 @@ def test_a_row_comes_back_exactly_with_null_for_what_it_lacks(
 ) -> None:
     table, row = made
     path = tmp_path_factory.getbasetemp() / "round-trip" / table.name / "part.parquet"
-    results.write_part(path, table, [row])
-    assert results.read_part(path, table) == [{c.name: row.get(c.name) for c in table.columns}]
+    parts.write_part(path, table, [row])
+    assert parts.read_part(path, table) == [{c.name: row.get(c.name) for c in table.columns}]
 
 
 @pytest.mark.parametrize("table", schema.TABLES.values(), ids=lambda t: t.name)
 def test_a_part_explains_itself(tmp_path: Path, table: schema.Table) -> None:
     path = tmp_path / "part.parquet"
-    results.write_part(path, table, [])
+    parts.write_part(path, table, [])
     found = pq.read_schema(path)
     assert found.names == [c.name for c in table.columns]
     assert found.metadata[b"gansearch.schema_version"] == str(schema.VERSION).encode()
@@ -96,8 +96,8 @@ def test_a_part_explains_itself(tmp_path: Path, table: schema.Table) -> None:
 
 
 def test_plain_pandas_reads_parts_of_nulls_beside_parts_of_text_and_a_leftover(tmp_path: Path) -> None:
-    results.write_part(tmp_path / "trials" / "a.parquet", schema.TRIALS, [_trial(1)])
-    results.write_part(
+    parts.write_part(tmp_path / "trials" / "a.parquet", schema.TRIALS, [_trial(1)])
+    parts.write_part(
         tmp_path / "trials" / "b.parquet", schema.TRIALS, [_trial(2, error="out of memory", collapsed=True, valid_n=7)]
     )
     (tmp_path / "trials" / ".c.parquet.0123.tmp").write_bytes(b"PAR1 half a file")
@@ -137,13 +137,13 @@ def test_a_row_that_does_not_fit_is_refused_and_leaves_no_file(
     tmp_path: Path, row: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        results.write_part(tmp_path / "trials" / "a.parquet", schema.TRIALS, [row])
+        parts.write_part(tmp_path / "trials" / "a.parquet", schema.TRIALS, [row])
     assert list(tmp_path.rglob("*.*")) == []
 
 
 def test_two_rows_of_one_key_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="share one key"):
-        results.write_part(tmp_path / "a.parquet", schema.TRIALS, [_trial(4), _trial(4, valid_n=9)])
+        parts.write_part(tmp_path / "a.parquet", schema.TRIALS, [_trial(4), _trial(4, valid_n=9)])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
@@ -168,15 +168,15 @@ def test_changed_bytes_among_the_values_are_found(tmp_path: Path) -> None:
     """
     path = tmp_path / "trials" / "t.parquet"
     row = _trial(5, valid_ll_mean=123.456, error="why")
-    results.write_part(path, schema.TRIALS, [row])
-    whole, right = path.read_bytes(), results.read_part(path, schema.TRIALS)
+    parts.write_part(path, schema.TRIALS, [row])
+    whole, right = path.read_bytes(), parts.read_part(path, schema.TRIALS)
     values = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
     found = 0
     places = range(4, values, 11)
     for place in places:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
-            now = results.read_part(path, schema.TRIALS)
+            now = parts.read_part(path, schema.TRIALS)
         except ResultsError:
             found += 1
         else:
@@ -222,37 +222,37 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"no column 'sigmaa' \(hint: did you mean 'sigma'"):
         results.read(run, "trials", columns=["sigmaa"])
     with pytest.raises(ResultsError, match=r"cannot read .*none\.parquet: No such file"):
-        results.read_part(run / "trials" / "none.parquet", schema.TRIALS)
+        parts.read_part(run / "trials" / "none.parquet", schema.TRIALS)
 
 
 def test_a_full_disk_is_told_and_the_old_part_stays(tmp_path: Path) -> None:
     path = tmp_path / "trials" / "t.parquet"
-    results.write_part(path, schema.TRIALS, [_trial(6)])
+    parts.write_part(path, schema.TRIALS, [_trial(6)])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(ResultsError, match=r"cannot write .*t\.parquet") as caught:
-            results.write_part(path, schema.TRIALS, [_trial(7)])
+            parts.write_part(path, schema.TRIALS, [_trial(7)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.hint == "check the free space and the permissions there"
-    assert [r["seed"] for r in results.read_part(path, schema.TRIALS)] == [6]
+    assert [r["seed"] for r in parts.read_part(path, schema.TRIALS)] == [6]
     assert [p.name for p in path.parent.iterdir()] == ["t.parquet"]
 
 
 def test_a_file_in_a_folders_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "trials").write_text("in the way")
     with pytest.raises(ResultsError, match="cannot write"):
-        results.write_part(tmp_path / "trials" / "t.parquet", schema.TRIALS, [_trial(8)])
+        parts.write_part(tmp_path / "trials" / "t.parquet", schema.TRIALS, [_trial(8)])
 
 
 _REWRITER = """
 import sys, itertools, pathlib
-from gansearch import results, schema
+from gansearch import parts, results, schema, storage
 row = dict(zip(["config_id", "seed", "stage", "fold"], ["c", 1, "confirm", 0]), protocol_id="p", split="test")
 for i in itertools.count(1):
     rows = [row | {"index": n, "ll": float(i)} for n in range(200)]
-    results.write_part(pathlib.Path(sys.argv[1]), schema.EXAMPLES, rows)
+    parts.write_part(pathlib.Path(sys.argv[1]), schema.EXAMPLES, rows)
 """
 
 
@@ -280,14 +280,14 @@ def test_a_reader_beside_a_writer_that_is_then_killed_never_meets_half_a_part(tm
 
 def test_text_and_json_files(tmp_path: Path) -> None:
     path = tmp_path / "new" / "progress.json"
-    results.write_json(path, {"best": 0.1, "name": "Ångström"})
-    results.write_json(path, {"best": 0.2})
+    storage.write_json(path, {"best": 0.1, "name": "Ångström"})
+    storage.write_json(path, {"best": 0.2})
     assert path.read_text() == '{\n  "best": 0.2\n}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
-        results.write_json(path, {"best": float("nan")})
-    results.write_text(path, "é")
+        storage.write_json(path, {"best": float("nan")})
+    storage.write_text(path, "é")
     assert path.read_bytes() == "é".encode()
-    results.write_bytes(path, b"\x00\xff")
+    storage.write_bytes(path, b"\x00\xff")
     assert path.read_bytes() == b"\x00\xff"
     assert [p.name for p in path.parent.iterdir()] == ["progress.json"]
 
@@ -336,7 +336,7 @@ def test_a_part_of_the_first_version_is_read_with_nulls_in_later_columns(tmp_pat
     (tmp_path / "trials").mkdir()
     shutil.copy(DATA / "trials-v1.parquet", tmp_path / "trials")
     frame = results.read(tmp_path, schema.TRIALS.name)
-    assert results.version_of(tmp_path / "trials" / "trials-v1.parquet") == 1
+    assert parts.version_of(tmp_path / "trials" / "trials-v1.parquet") == 1
     assert list(frame.columns) == [c.name for c in schema.TRIALS.columns]
     assert set(frame.columns[frame.isna().all()]) >= {"number", "parent_id", "cfg_schedule"}
     assert frame["status"].isin(schema.STATUSES).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gansearch import results, schema
+from gansearch import parts, schema
 
 PROMISED = {
     "trials": {
@@ -31,7 +31,7 @@ def test_a_table_is_whole(table: schema.Table) -> None:
     assert all(not table.column(name).nullable for name in table.key)
     assert all(c.doc for c in table.columns)
     assert all(c.unit for c in table.columns if c.type == "float64" and not c.name.startswith("cfg_"))
-    assert results.arrow_schema(table).names == names
+    assert parts.arrow_schema(table).names == names
     with pytest.raises(KeyError):
         table.column("no_such_column")
 

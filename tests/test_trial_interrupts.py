@@ -161,17 +161,17 @@ def test_what_on_report_raises_interrupts_the_trial_and_is_raised(tmp_path: Path
     assert (row["status"], row["error"]) == (schema.INTERRUPTED, "BrokenPipeError: nobody reads")
 
 
-def _cut(paths: RunPaths, trial: TrialSpec) -> None:
+def _cut(paths: RunPaths[Path], trial: TrialSpec) -> None:
     checkpoint = paths.checkpoint(trial.key)
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
 
 
-def _cut_curves(paths: RunPaths, trial: TrialSpec) -> None:
+def _cut_curves(paths: RunPaths[Path], trial: TrialSpec) -> None:
     part = paths.part("curves", trial.key)
     part.write_bytes(part.read_bytes()[:-100])
 
 
-def _swap(paths: RunPaths, trial: TrialSpec) -> None:
+def _swap(paths: RunPaths[Path], trial: TrialSpec) -> None:
     other = spec(values={"generator.hidden": (17,)})
     with pytest.raises(KeyboardInterrupt):
         run_trial(other, paths.root / "other", on_report=InterruptAfter(1))
@@ -180,7 +180,7 @@ def _swap(paths: RunPaths, trial: TrialSpec) -> None:
 
 @pytest.mark.parametrize("damage", [_cut, _cut_curves, _swap])
 def test_a_checkpoint_that_cannot_be_used_costs_time_only(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[RunPaths, TrialSpec], None]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[RunPaths[Path], TrialSpec], None]
 ) -> None:
     trial, folder = spec(), tmp_path / "damaged"
     with pytest.raises(KeyboardInterrupt):

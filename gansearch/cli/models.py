@@ -34,7 +34,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 
 def run_sample(arguments: argparse.Namespace) -> int:
     """Draw a sheet of samples."""
-    from gansearch import pictures, results
+    from gansearch import pictures, storage
     from gansearch.core.datasets import describe
     from gansearch.kept_models import draw, find_weights, load_model
 
@@ -45,7 +45,7 @@ def run_sample(arguments: argparse.Namespace) -> int:
     zoom = arguments.zoom or max(1, round(_PICTURE_HEIGHT / max(shape[1:])))
     images = draw(model, arguments.num, arguments.seed)
     columns = min(arguments.columns, arguments.num)
-    results.write_bytes(arguments.output, pictures.png(pictures.sheet(images, shape, columns), zoom=zoom))
+    storage.write_bytes(arguments.output, pictures.png(pictures.sheet(images, shape, columns), zoom=zoom))
     say(f"{arguments.num} samples of {model.describe()}")
     emit(str(arguments.output))
     return 0
@@ -63,7 +63,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write a model's weights and configuration to a directory of their own."""
-    from gansearch import results
+    from gansearch import storage
     from gansearch.kept_models import find_weights, load_model
     from gansearch.yaml_files import dump_yaml
 
@@ -75,10 +75,10 @@ def run_export(arguments: argparse.Namespace) -> int:
         raise ResultsError(f"{out} exists already", hint="give another directory with -o")
     content = model.path.read_bytes()
     provenance = _provenance(run, model, hashlib.sha256(content).hexdigest(), skip)
-    results.write_bytes(out / "weights.safetensors", content)
-    results.write_text(out / "config.yaml", dump_yaml(_config_file(run, model, skip)))
-    results.write_text(out / "provenance.json", to_json(provenance) + "\n")
-    results.write_text(out / "README.md", _README.format(name=out.name, model=model.describe(), run=run.resolve().name))
+    storage.write_bytes(out / "weights.safetensors", content)
+    storage.write_text(out / "config.yaml", dump_yaml(_config_file(run, model, skip)))
+    storage.write_text(out / "provenance.json", to_json(provenance) + "\n")
+    storage.write_text(out / "README.md", _README.format(name=out.name, model=model.describe(), run=run.resolve().name))
     say(f"exported {model.describe()}")
     if arguments.json:
         emit_json(provenance | {"directory": str(out)})
@@ -110,8 +110,8 @@ def _config_file(run: Path, model: KeptModel, skip_damaged: bool) -> dict[str, A
 
 def _provenance(run: Path, model: KeptModel, sha256: str, skip_damaged: bool) -> dict[str, Any]:
     """Return where a model is from and what it scored: its trial's rows without the configuration's columns."""
+    from gansearch.parts import DamagedPartError
     from gansearch.recorder import Recorder
-    from gansearch.results import DamagedPartError
 
     rows = []
     for protocol in model.spec.protocols:

@@ -62,9 +62,9 @@ def deliver(text: str, output: Path | None) -> None:
     if output is None:
         emit(text)
         return
-    from gansearch import results
+    from gansearch import storage
 
-    results.write_text(output, text if text.endswith("\n") else f"{text}\n")
+    storage.write_text(output, text if text.endswith("\n") else f"{text}\n")
     say(f"written to {output}")
 
 

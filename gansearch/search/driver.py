@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ray.tune.schedulers import TrialScheduler
 
-from gansearch import results, schema
+from gansearch import schema, storage
 from gansearch.core.datasets import Dataset
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths, TrialKey
@@ -118,7 +118,7 @@ class Driver:
     def run(self) -> SweepResult:
         """Run the stages; whatever happens, the last progress says how it ended."""
         self._request.clear_file()
-        results.write_json(RunPaths(self._run).progress, self._progress.to_dict())
+        storage.write_json(RunPaths(self._run).progress, self._progress.to_dict())
         try:
             with self._request.listening():
                 complete, reason = self._stages()
@@ -274,7 +274,7 @@ class Driver:
             return
         # A sweep outlives a moment in which its directory cannot be written.
         with contextlib.suppress(ResultsError):
-            results.write_json(RunPaths(self._run).progress, progress.to_dict())
+            storage.write_json(RunPaths(self._run).progress, progress.to_dict())
         self._on_progress(progress)
 
     def _finish(self, stage: str, note: str | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records import records
-from gansearch import results, schema
+from gansearch import parts, results, schema
 from gansearch.config import TrialConfig
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths, TrialKey
@@ -202,13 +202,13 @@ def migrate(run: Path, claim_id: str) -> int:
         if not RunPaths(run).table(table.name).is_dir():
             continue
         for path in results.part_files(run, table.name):
-            if results.version_of(path) == schema.VERSION:
+            if parts.version_of(path) == schema.VERSION:
                 continue
             if not RunPaths(run).claim(claim_id).exists():
                 raise ResultsError(f"another driver holds {run} now")
-            rows = results.read_part(path, table)
+            rows = parts.read_part(path, table)
             if any(c.name == "schema_version" for c in table.columns):
                 rows = [{**row, "schema_version": schema.VERSION} for row in rows]
-            results.write_part(path, table, rows)
+            parts.write_part(path, table, rows)
             migrated += 1
     return migrated

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from gansearch import parsing, results
+from gansearch import parsing, storage
 from gansearch.errors import ConfigError, ResultsError
 from gansearch.paths import RunPaths
 
@@ -135,7 +135,7 @@ class Lease:
 
 
 def _write(path: Path, claim: Claim) -> None:
-    results.write_json(path, dataclasses.asdict(claim))
+    storage.write_json(path, dataclasses.asdict(claim))
 
 
 @contextlib.contextmanager

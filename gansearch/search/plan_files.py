@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gansearch import results
+from gansearch import storage
 from gansearch.core.datasets import Dataset
 from gansearch.errors import ConfigError, ResultsError
 from gansearch.paths import RunPaths
@@ -61,7 +61,7 @@ def write_plan(study: Study, data: Dataset, run: Path) -> None:
         "data": {"name": data.name, **data.digests},
         "study": study.to_dict(),
     }
-    results.write_text(path, dump_yaml(plan))
+    storage.write_text(path, dump_yaml(plan))
 
 
 def read_plan(run: Path) -> Plan:
@@ -98,7 +98,7 @@ def rewrite_plan(run: Path, plan: Plan, study: Study, changes: Mapping[str, obje
     earlier = list(plan.content.get("extended") or [])
     extended = [*earlier, {"at": _now(), **changes, "versions": versions()}]
     content = {**plan.content, "study": study.to_dict(), "extended": extended}
-    results.write_text(RunPaths(run).plan, dump_yaml(content))
+    storage.write_text(RunPaths(run).plan, dump_yaml(content))
 
 
 def extended(plan: Plan, run: Path, num_trials: int | None, space: str | None) -> Study:

@@ -13,8 +13,8 @@ from pathlib import Path
 from gansearch import schema
 from gansearch.core.datasets import Dataset, check_fits, describe, load
 from gansearch.errors import ConfigError, ResultsError, nearest
+from gansearch.parts import DamagedPartError
 from gansearch.paths import RunPaths
-from gansearch.results import DamagedPartError
 from gansearch.search import history
 from gansearch.search.cluster import check_resources, connected
 from gansearch.search.confirm import check_enough, check_scored

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.comparison import Array
-from gansearch import results, schema
+from gansearch import parts, schema
 from gansearch.config import TrialConfig
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.yaml_files import dump_yaml
@@ -68,8 +68,8 @@ def write_funnel(
         if row["stage"] == "confirm" and row["status"] == schema.COMPLETE:
             key = TrialKey(row["config_id"], row["seed"], "confirm", row["fold"])
             part = RunPaths(run).part("examples", key)
-            known = results.read_part(part, schema.EXAMPLES) if part.exists() else []
-            results.write_part(part, schema.EXAMPLES, [*known, *_examples(row)])
+            known = parts.read_part(part, schema.EXAMPLES) if part.exists() else []
+            parts.write_part(part, schema.EXAMPLES, [*known, *_examples(row)])
     if base is not None:
         study = {"base": base.to_dict(), "space": SPACE, "confirm": {"seeds": planned}}
         RunPaths(run).plan.write_text(dump_yaml({"name": run.name, "study": study}), encoding="utf-8")

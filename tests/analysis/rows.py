@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gansearch import results, schema
+from gansearch import parts, results, schema
 from gansearch.config import TrialConfig, parameters
 from gansearch.paths import RunPaths
 from gansearch.protocols import Protocol, protocol
@@ -119,7 +119,7 @@ def write_run(run: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     paths = RunPaths(run)
     for row in rows:
         key = "-".join(str(row[name]) for name in ("config_id", "seed", "stage", "fold", "protocol_id"))
-        results.write_part(paths.part("trials", key), schema.TRIALS, [row])
+        parts.write_part(paths.part("trials", key), schema.TRIALS, [row])
         if row.get("test_ll_mean") is not None:
             names = [c.name for c in schema.TEST_EVALUATIONS.columns if c.name != "made_at"]
             results.record_test_evaluation(run, {name: row[name] for name in names} | {"made_at": STARTED})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gansearch import results
+from gansearch import storage
 from gansearch.cli import main
 from gansearch.config import TrialConfig
 from gansearch.core.datasets import load
@@ -88,7 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         pid=1,
         updated=1.0,
     )
-    results.write_json(RunPaths(out).progress, progress.to_dict())
+    storage.write_json(RunPaths(out).progress, progress.to_dict())
     return Place(folder, out)
 
 

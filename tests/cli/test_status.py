@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gansearch import results
+from gansearch import storage
 from gansearch.cli.display import QUIET_SECONDS, Plain
 from gansearch.paths import RunPaths
 from gansearch.search.progress import Best, Progress, lines, read_progress
@@ -29,7 +29,7 @@ def _state(**changes: object) -> Progress:
 
 
 def _say(run: Path, progress: Progress) -> None:
-    results.write_json(RunPaths(run).progress, progress.to_dict())
+    storage.write_json(RunPaths(run).progress, progress.to_dict())
 
 
 def test_a_log_gets_a_line_when_something_changed_or_a_minute_passed() -> None:

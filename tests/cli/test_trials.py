@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from analysis.best import best_document
-from gansearch import results
+from gansearch import parts, results
 from gansearch.cli.trials import row_summary
 from gansearch.schema import TRIALS
 from gansearch.trial import Trial
@@ -93,8 +93,8 @@ def test_train_shows_a_trial_that_is_there_already(best: Path, gansearch: Gansea
 def test_a_stored_failure_is_told_with_a_way_out(best: Path, gansearch: Gansearch) -> None:
     gansearch("train", best, "--out", "here")
     (part,) = Path("here/trials").iterdir()
-    (row,) = results.read_part(part, TRIALS)
-    results.write_part(part, TRIALS, [row | {"status": "FAILED", "error": "no memory"}])
+    (row,) = parts.read_part(part, TRIALS)
+    parts.write_part(part, TRIALS, [row | {"status": "FAILED", "error": "no memory"}])
     code, out, err = gansearch("train", best, "--out", "here")
     assert (code, "no memory" in out) == (1, True)
     assert err.splitlines()[1].startswith("hint: it failed there")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from gansearch import results, schema
+from gansearch import parts, results, schema
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.recorder import Checkpoint, Recorder
@@ -93,7 +93,7 @@ def test_rows_of_the_first_version_are_numbered_by_their_start_and_rewritten(tmp
         assert history.migrate(run, lease.claim.id) == 1
         assert history.migrate(run, lease.claim.id) == 0
     (part,) = results.part_files(run, "trials")
-    assert results.version_of(part) == schema.VERSION
+    assert parts.version_of(part) == schema.VERSION
     after = pd.read_parquet(run / "trials")
     assert after["schema_version"].tolist() == [schema.VERSION]
     pd.testing.assert_frame_equal(

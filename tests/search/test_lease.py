@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gansearch import results
+from gansearch import storage
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.recorder import Checkpoint, Recorder
@@ -26,7 +26,7 @@ def _other_place(run: Path, **changes: object) -> lease.Claim:
     since = "2020-01-01T00:00:00+00:00"
     claim = lease.Claim(id="c0ffee", host="far", place="far away", pid=1, started="2", since=since)
     claim = dataclasses.replace(claim, **changes)  # type: ignore[arg-type]
-    results.write_json(RunPaths(run).claim(claim.id), dataclasses.asdict(claim))
+    storage.write_json(RunPaths(run).claim(claim.id), dataclasses.asdict(claim))
     return claim
 
 
@@ -151,7 +151,7 @@ def test_of_drivers_that_claim_at_once_at_most_one_holds(tmp_path: Path, togethe
 
 
 def test_a_file_that_is_no_claim_is_named(tmp_path: Path) -> None:
-    results.write_text(RunPaths(tmp_path).claim("abc"), "{}")
+    storage.write_text(RunPaths(tmp_path).claim("abc"), "{}")
     with pytest.raises(ResultsError, match=r"abc\.json is not a driver's claim"):
         lease.claim(tmp_path)
 

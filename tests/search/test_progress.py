@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gansearch import results
+from gansearch import storage
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths
 from gansearch.search.progress import STALE_SECONDS, Best, Progress, duration, line, lines, read_progress
@@ -31,7 +31,7 @@ SAID = Progress(
 
 
 def write(run: Path, said: Progress) -> None:
-    results.write_json(RunPaths(run).progress, said.to_dict())
+    storage.write_json(RunPaths(run).progress, said.to_dict())
 
 
 def test_progress_is_read_back_as_it_was_said(tmp_path: Path) -> None:

@@ -70,10 +70,10 @@ def undone(run: Path, status: str, *, stage: str = "search") -> str:
     (path,) = RunPaths(run).table("trials").glob(f"{row['config_id']}-{row['seed']}-*{row['protocol_id']}.parquet")
     frame = pd.read_parquet(path)
     frame["status"] = status
-    from gansearch import results
+    from gansearch import parts
 
-    (kept,) = results.read_part(path, schema.TRIALS)
-    results.write_part(path, schema.TRIALS, [{**kept, "status": status}])
+    (kept,) = parts.read_part(path, schema.TRIALS)
+    parts.write_part(path, schema.TRIALS, [{**kept, "status": status}])
     return path.name
 
 

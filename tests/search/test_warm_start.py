@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gansearch import results
+from gansearch import parts
 from gansearch.config import TrialConfig
 from gansearch.config_files import read_protocol
 from gansearch.errors import ConfigError, UserError
@@ -52,7 +52,7 @@ def write_row(run: Path, config: TrialConfig, replicate: int = 0, stage: str = "
     )
     values = {"report_ll_mean": 10.0 + replicate, "report_last_ll_mean": 1.0, "flops": 7.0, **changes}
     (row,) = final_rows(draft_row(spec, DIGESTS), spec, values.pop("status", "COMPLETE"))
-    results.write_part(RunPaths(run).part(TRIALS.name, str(spec.key)), TRIALS, [{**row, **values}])
+    parts.write_part(RunPaths(run).part(TRIALS.name, str(spec.key)), TRIALS, [{**row, **values}])
 
 
 def refusal(given: Study, kind: type[UserError]) -> tuple[str, str | None]:

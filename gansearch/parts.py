@@ -1,0 +1,196 @@
+"""Read and write one part of a table: a Parquet file that carries the full explicit schema.
+
+Because every part has every column with its type, `pandas.read_parquet(run / "trials")` works on any mixture of
+parts, with no code of ours.
+"""
+
+from __future__ import annotations
+
+import datetime
+import operator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gansearch import schema, storage
+from gansearch.errors import ResultsError
+from gansearch.storage import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "binary": pa.binary(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+_VERSION_KEY = b"gansearch.schema_version"
+
+
+COMPACTED = "compacted-"
+"""What the names of files begin with that hold the rows of many parts."""
+
+
+class DamagedPartError(ResultsError):
+    """A part file that is truncated or whose bytes changed."""
+
+
+class MissingPartError(ResultsError):
+    """A part file that is not there, or not any more."""
+
+
+def is_compacted(path: Location) -> bool:
+    """Return whether a file holds the rows of many parts."""
+    return path.name.startswith(COMPACTED)
+
+
+def arrow_schema(table: schema.Table) -> pa.Schema:
+    """Return a table's Arrow schema; units and meanings travel as field metadata, the version as table metadata."""
+    fields = [
+        pa.field(c.name, _TYPES[c.type], nullable=c.nullable, metadata={"unit": c.unit, "doc": c.doc})
+        for c in table.columns
+    ]
+    return pa.schema(fields, metadata={_VERSION_KEY: str(schema.VERSION).encode(), b"gansearch.table": table.name})
+
+
+def write_part(path: Location, table: schema.Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write one part of a table, replacing the one of that name.
+
+    Args:
+        path: the part's place, from `RunPaths.part`; missing folders are made.
+        table: the table it belongs to.
+        rows: column name to value; a nullable column that a row lacks becomes null.
+
+    Raises:
+        ValueError: when a row has an unknown column, lacks a required one, holds a value of the wrong
+            type, or shares its key with another.
+        ResultsError: when the file cannot be written.
+    """
+    check_rows(table, rows)
+    target = arrow_schema(table)
+    data = pa.Table.from_arrays([_column(table, f, rows) for f in target], schema=target)
+    with storage.writing(path):
+        # The page checksums let a reader tell changed bytes from values.
+        storage.write(path, lambda file: pq.write_table(data, file, write_page_checksum=True, use_dictionary=False))
+
+
+def check_rows(table: schema.Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Raise ValueError unless the rows fit a table: no unknown column, all required ones, each key once."""
+    known = {c.name for c in table.columns}
+    required = [c.name for c in table.columns if not c.nullable]
+    keys = set()
+    for row in rows:
+        if unknown := sorted(set(row) - known):
+            raise ValueError(f"table {table.name} has no column {', '.join(unknown)}")
+        if missing := [name for name in required if row.get(name) is None]:
+            raise ValueError(f"table {table.name}: a row lacks {', '.join(missing)}")
+        keys.add(tuple(row[name] for name in table.key))
+    if len(keys) < len(rows):
+        raise ValueError(f"table {table.name}: two rows share one key ({', '.join(table.key)})")
+
+
+def _column(table: schema.Table, field: pa.Field, rows: Sequence[Mapping[str, object]]) -> pa.Array:
+    values: list[Any] = [row.get(field.name) for row in rows]
+    if any(isinstance(v, datetime.datetime) and v.tzinfo is None for v in values):
+        raise ValueError(f"table {table.name}: {field.name} needs a time zone")
+    try:
+        if field.type == pa.int64():  # Arrow would cut 2.5 down to 2
+            values = [None if v is None else operator.index(v) for v in values]
+        return pa.array(values, field.type)
+    except (pa.ArrowException, TypeError) as error:
+        raise ValueError(f"table {table.name}: {field.name} cannot hold {values}: {error}") from error
+
+
+def read_part(path: Location, table: schema.Table) -> list[dict[str, Any]]:
+    """Return the rows of one part.
+
+    Raises:
+        MissingPartError: when there is none.
+        ResultsError: when it is damaged, or of another version of the schema.
+    """
+    rows: list[dict[str, Any]] = load(path, table).to_pylist()
+    return rows
+
+
+def find_part(path: Location, table: schema.Table) -> list[dict[str, Any]]:
+    """Return the rows of one part; none where there is no such part.
+
+    Raises:
+        ResultsError: when it is damaged, or of another version of the schema.
+    """
+    try:
+        return read_part(path, table)
+    except MissingPartError:
+        return []
+
+
+def load(path: Location, table: schema.Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a part's columns (all by default), with this version's types.
+
+    Raises:
+        MissingPartError: when there is none.
+        DamagedPartError: when it was cut short or its bytes changed.
+        ResultsError: when it cannot be read, or is of another version of the schema.
+    """
+    target = arrow_schema(table)
+    wanted = target if columns is None else pa.schema([target.field(n) for n in columns], metadata=target.metadata)
+    try:
+        with pq.ParquetFile(_source(path), page_checksum_verification=True) as file:
+            later = _check_schema(path, file.schema_arrow, table, target)
+            data = file.read(columns=[n for n in wanted.names if n not in later], use_threads=False)
+    except FileNotFoundError as error:
+        raise MissingPartError(f"cannot read {path}: {storage.reason(error)}") from error
+    except (PermissionError, storage.StorageError) as error:
+        raise ResultsError(f"cannot read {path}: {storage.reason(error)}") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DamagedPartError(
+            f"{path} is damaged: it was cut short or its bytes changed", hint="--skip-damaged reads the rest"
+        ) from error
+    for name in wanted.names:
+        if name in later:
+            data = data.append_column(name, pa.nulls(len(data), wanted.field(name).type))
+    return data.select(wanted.names).cast(wanted)
+
+
+def _source(path: Location) -> Any:
+    """Return what is read: of a store, a small file in one request."""
+    if isinstance(path, Path) or is_compacted(path):
+        return storage.source(path)
+    return pa.BufferReader(path.read_bytes())
+
+
+def _check_schema(path: Location, found: pa.Schema, table: schema.Table, target: pa.Schema) -> set[str]:
+    """Return the columns that a part of an older version does not have yet.
+
+    Raises:
+        ResultsError: unless it has every column of its version, with the type of today.
+    """
+    version = (found.metadata or {}).get(_VERSION_KEY, b"none").decode()
+    hint = "read it with the version of gansearch that wrote it"
+    if version not in map(str, range(1, schema.VERSION + 1)):
+        raise ResultsError(
+            f"{path} has schema version {version}, this gansearch reads 1 to {schema.VERSION}", hint=hint
+        )
+    later = {c.name for c in table.columns if c.since > int(version)}
+    if missing := [name for name in target.names if name not in found.names and name not in later]:
+        raise ResultsError(f"{path} lacks the columns {', '.join(missing)}", hint=hint)
+    for field in target:
+        if field.name not in later and found.field(field.name).type != field.type:
+            raise ResultsError(
+                f"{path}: column {field.name} is {found.field(field.name).type}, not {field.type}", hint=hint
+            )
+    return later
+
+
+def version_of(path: Location) -> int | None:
+    """Return the version of the schema that a part was written with; None where that cannot be told."""
+    try:
+        version = (pq.read_schema(storage.source(path)).metadata or {}).get(_VERSION_KEY, b"").decode()
+    except (pa.ArrowException, OSError, ValueError):
+        return None
+    return int(version) if version.isdecimal() else None

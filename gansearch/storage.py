@@ -1,0 +1,380 @@
+"""Where a run directory lies: a path, or a URI of an object store; the few operations that the toolkit needs of either.
+
+A file appears whole or not at all: on a file system it is written beside its place under a name that begins
+with a dot (which Parquet readers ignore), synced, and moved there; on an object store it is one upload, which
+such a store shows when it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fnmatch
+import functools
+import io
+import json
+import os
+import re
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from gansearch.errors import ResultsError
+
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_MISSING = (FileNotFoundError, NotADirectoryError)
+# Of a file system, these do not pass by themselves; of an object store, anything else may.
+_LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+FIRST_PAUSE = 0.5
+"""Seconds before the second try of an operation; each further pause is twice as long."""
+LONGEST_PAUSE = 20.0
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemotePath:
+    """A place on an object store, with pathlib's names for what is done with it.
+
+    Attributes:
+        base: scheme and options of the URI: what opens the store.
+        path: bucket and key, without a slash at either end.
+    """
+
+    base: Base
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.base.scheme}://{self.path}{self.base.query}"
+
+    def __truediv__(self, name: str) -> RemotePath:
+        return dataclasses.replace(self, path=f"{self.path}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def parent(self) -> RemotePath:
+        """The folder that it lies in."""
+        return dataclasses.replace(self, path=self.path.rpartition("/")[0])
+
+    def absolute(self) -> RemotePath:
+        """Return itself: a URI is never relative."""
+        return self
+
+    resolve = absolute
+
+    def exists(self) -> bool:
+        """Return whether there is a file or folder."""
+        return bool(self._type() != _types().NotFound)
+
+    def is_file(self) -> bool:
+        """Return whether there is a file."""
+        return bool(self._type() == _types().File)
+
+    def is_dir(self) -> bool:
+        """Return whether there is a folder: anything whose name goes on from here."""
+        return bool(self._type() == _types().Directory)
+
+    def _type(self) -> Any:
+        return self._told(lambda store: store.get_file_info([self.path])[0].type)
+
+    def open_input(self) -> Any:
+        """Return the file opened for reading at any place, as Arrow reads it."""
+        return self._told(lambda store: store.open_input_file(self.path))
+
+    def read_bytes(self) -> bytes:
+        """Return the content."""
+        return bytes(self._told(lambda store: _content(store, self.path)))
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Return the content as text."""
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Put a file there, in one step."""
+        self._told(lambda store: _upload(store, self.path, content))
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the file."""
+        try:
+            self._told(lambda store: store.delete_file(self.path))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def touch(self) -> None:
+        """Put an empty file there."""
+        self.write_bytes(b"")
+
+    def rmdir(self) -> None:
+        """Do nothing: where names alone make a folder, it goes with its last file."""
+
+    def remove_tree(self) -> None:
+        """Remove everything below."""
+        self._told(lambda store: store.delete_dir(self.path))
+
+    def glob(self, pattern: str) -> Iterator[RemotePath]:
+        """Yield the files and folders in this folder whose name fits the pattern; none where there is no folder."""
+        from pyarrow.fs import FileSelector
+
+        found = self._told(lambda store: store.get_file_info(FileSelector(self.path, allow_not_found=True)))
+        for info in found:
+            if info.base_name and fnmatch.fnmatchcase(info.base_name, pattern):
+                yield self / info.base_name
+
+    def _told(self, call: Callable[[Any], T]) -> T:
+        """Return what a call to the store returns; of an error, say where it was.
+
+        Raises:
+            OSError: as the store's; FileNotFoundError where there is nothing.
+        """
+        import pyarrow as pa
+
+        try:
+            return call(_store(self.base))
+        except _MISSING:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise StorageError(f"{self}: {_short(error)}") from error
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Base:
+    """What opens an object store.
+
+    Attributes:
+        scheme: of the URI.
+        query: its options with the question mark, or nothing.
+    """
+
+    scheme: str
+    query: str = ""
+
+
+class StorageError(OSError):
+    """An object store that does not answer, or refuses."""
+
+
+Location = Path | RemotePath
+"""A file or folder of a run, wherever it lies."""
+
+
+def location(place: str | Path | RemotePath) -> Location:
+    """Return a path or URI as the place that it names.
+
+    Args:
+        place: a path, or a URI such as `s3://bucket/runs/a`. Credentials come from the environment, as the store's
+            own tools take them (`AWS_ACCESS_KEY_ID`, an instance's role ...), and so does another endpoint
+            (`AWS_ENDPOINT_URL`).
+
+    Raises:
+        ResultsError: when the URI names no bucket, carries credentials, or is of no store that Arrow or fsspec opens.
+    """
+    match = _URI.match(place) if isinstance(place, str) else None
+    if match is None:
+        return place if isinstance(place, RemotePath) else Path(place)
+    uri = urllib.parse.urlsplit(str(place))
+    if uri.scheme == "file":
+        return Path(urllib.parse.unquote(uri.path))
+    shown = f"{uri.scheme}://{uri.netloc.rpartition('@')[2]}{uri.path}"
+    if uri.scheme not in ("abfs", "abfss", "hdfs", "viewfs") and "@" in uri.netloc:
+        raise ResultsError(
+            f"{shown} was given with credentials, which would stand in tables and logs",
+            hint="take them out of the URI, and give them in the environment, as the store's own tools take them",
+        )
+    path = (uri.netloc + uri.path).strip("/")
+    if not path or "//" in path or ".." in path.split("/"):
+        raise ResultsError(f"{shown} names no place in a store", hint="such as s3://bucket/runs/mnist")
+    found = RemotePath(Base(uri.scheme, f"?{uri.query}" if uri.query else ""), path)
+    _store(found.base)
+    return found
+
+
+@functools.cache
+def _store(base: Base) -> Any:
+    """Return the Arrow file system of a store; the same one for all of its places."""
+    import pyarrow as pa
+    from pyarrow import fs
+
+    try:
+        store, _ = fs.FileSystem.from_uri(f"{base.scheme}://bucket/x{base.query}")
+        if isinstance(store, fs.S3FileSystem) and not base.query:
+            # A part is small: one upload of it all, where else there were three requests.
+            store = fs.S3FileSystem(region=store.region, allow_delayed_open=True)
+    except (pa.ArrowException, OSError) as error:
+        if "nrecognized filesystem" not in str(error):
+            raise ResultsError(f"the store of {base.scheme}:// cannot be used: {_short(error)}") from error
+    else:
+        return store
+    try:
+        import fsspec
+
+        return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(base.scheme)))
+    except (ImportError, ValueError) as error:
+        raise ResultsError(
+            f"no store is known for {base.scheme}://: {error}",
+            hint="s3://, gs:// and abfs:// are always known; others are those of fsspec",
+        ) from error
+
+
+def _types() -> Any:
+    from pyarrow.fs import FileType
+
+    return FileType
+
+
+def _content(store: Any, path: str) -> bytes:
+    with store.open_input_file(path) as file:
+        return bytes(file.readall())
+
+
+def _upload(store: Any, path: str, content: bytes) -> None:
+    with store.open_output_stream(path) as file:
+        file.write(content)
+
+
+def _short(error: BaseException) -> str:
+    """Return what a store says of an error in one line, without the numbers of its requests."""
+    text = " ".join(str(error).split())
+    return re.sub(r" \(Request ID: [^)]*\)|\. Detail: .*$", "", text)[:300]
+
+
+def reason(error: OSError) -> str:
+    """Return what went wrong, without the path that the caller names."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def source(place: Location) -> Any:
+    """Return what Arrow's readers take."""
+    return place.open_input() if isinstance(place, RemotePath) else place
+
+
+@contextlib.contextmanager
+def local_copy(place: Location) -> Iterator[Path]:
+    """Give a file as one on this machine, for the time of the block.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    if not isinstance(place, RemotePath):
+        yield place
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="gansearch-") as folder:
+        path = Path(folder) / place.name
+        path.write_bytes(place.read_bytes())
+        yield path
+
+
+def patiently(call: Callable[[], T], seconds: float, on_error: Callable[[OSError], None] = lambda _: None) -> T:
+    """Return what a call returns, tried again with growing pauses while a store is away.
+
+    Args:
+        call: what is tried; may be repeated without harm.
+        seconds: how long, at most, from the first try.
+        on_error: told of the first error.
+
+    Raises:
+        OSError: the last one, when the time is over; at once where another try cannot help.
+    """
+    until, pause = time.monotonic() + seconds, FIRST_PAUSE
+    while True:
+        try:
+            return call()
+        except OSError as error:
+            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+            if cause.errno in _LASTING or time.monotonic() + pause > until:
+                raise
+            if pause == FIRST_PAUSE:
+                on_error(error)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def write(place: Location, make: Callable[[BinaryIO], object]) -> None:
+    """Put a file in place in one step, so that neither a reader nor a crash ever meets half of it.
+
+    Missing folders are made.
+
+    Args:
+        place: the file.
+        make: writes the content to what it is given.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    if isinstance(place, RemotePath):
+        content = io.BytesIO()
+        make(content)
+        place.write_bytes(content.getvalue())
+        return
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            make(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(place)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    # Some shared file systems refuse to sync a folder; the file itself is safe by then.
+    with contextlib.suppress(OSError):
+        folder = os.open(place.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_bytes(place: Location, content: bytes) -> None:
+    """Write a binary file, whole or not at all; missing folders are made.
+
+    Raises:
+        ResultsError: when the file cannot be written.
+    """
+    with writing(place):
+        write(place, lambda file: file.write(content))
+
+
+def write_text(place: Location, text: str) -> None:
+    """Write a text file (UTF-8), whole or not at all; missing folders are made.
+
+    Raises:
+        ResultsError: when the file cannot be written.
+    """
+    write_bytes(place, text.encode())
+
+
+def write_json(place: Location, value: object) -> None:
+    """Write a JSON file, whole or not at all; missing folders are made.
+
+    Raises:
+        ValueError: when a number is not finite, which JSON cannot hold.
+        ResultsError: when the file cannot be written.
+    """
+    write_text(place, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def writing(place: Location) -> Iterator[None]:
+    """Say of an error in the block that a file could not be written.
+
+    Raises:
+        ResultsError: in the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ResultsError(
+            f"cannot write {place}: {reason(error)}", hint="check the free space and the permissions there"
+        ) from error
