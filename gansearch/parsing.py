@@ -8,6 +8,7 @@ boolean never stands for a number).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -40,8 +41,14 @@ def build(cls: type[T], data: object, where: str) -> T:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in data:
             raise ConfigError(f"{where} lacks the key '{name}'")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     return cls(**{key: convert(hints[key], value, f"{where}.{key}") for key, value in data.items()})
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields: to work them out takes longer than all else that `build` does."""
+    return typing.get_type_hints(cls)
 
 
 def convert(hint: Any, value: object, where: str) -> Any:
