@@ -67,11 +67,12 @@ class Observer(tune.Callback):
         self._published = 0.0
         self._running: dict[str, TrialSpec] = {}
         self._drafts: dict[str, Row] = {}
-        # The best of earlier drivers' trials stands under a name that no trial has.
+        # Of those that run; the best of those that ended stands under a name that no trial has.
         self._values: dict[str, Best] = {"": progress.best} if progress.best is not None else {}
         self._since: dict[str, float] = {}  # of those that run at this moment
         self._before: dict[str, float] = {}  # seconds that a trial ran before it last waited
-        self._durations: list[float] = []
+        self._spent = 0.0  # seconds that the trials took which ended here
+        self._counted = 0  # how many those are
         self.progress = progress
         self.ended: collections.Counter[str] = collections.Counter(progress.ended)
         self.last_error: str | None = None
@@ -84,7 +85,7 @@ class Observer(tune.Callback):
     def trial_seconds(self) -> float:
         """Seconds that all trials of the stage have taken together so far."""
         now = time.monotonic()
-        return sum(self._durations) + sum(self._seconds(trial_id, now) for trial_id in self._running)
+        return self._spent + sum(self._seconds(trial_id, now) for trial_id in self._running)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Note that a trial runs, in its rows too: a sweep that is killed finds there what it was doing."""
@@ -114,7 +115,7 @@ class Observer(tune.Callback):
             )
         best = max(self._values.values(), key=lambda known: known.value, default=None)
         if best != self.progress.best:
-            self._update(best=best)
+            self.progress = dataclasses.replace(self.progress, best=best)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Write the row of a trial that the scheduler stopped."""
@@ -222,12 +223,21 @@ class Observer(tune.Callback):
 
     def _end(self, trial_id: str, status: str) -> None:
         self.ended[status] += 1
-        self._durations.append(self._seconds(trial_id, time.monotonic()))
+        self._spent += self._seconds(trial_id, time.monotonic())
+        self._counted += 1
+        self._keep_value(trial_id)
         for known in (self._running, self._drafts, self._since, self._before):
             known.pop(trial_id, None)
         self._update()
 
+    def _keep_value(self, trial_id: str) -> None:
+        """Keep the value of a trial that ended while none of those is better: to look through all would take long."""
+        value, kept = self._values.pop(trial_id, None), self._values.get("")
+        if value is not None and (kept is None or value.value > kept.value):
+            self._values[""] = value
+
     def _update(self, **changes: Any) -> None:
+        """Say how far the stage has come; in the run directory from time to time, for a file takes long."""
         now = time.monotonic()
         self.progress = dataclasses.replace(
             self.progress,
@@ -238,14 +248,15 @@ class Observer(tune.Callback):
             updated=time.time(),
             **changes,
         )
-        self._published = now
-        self._publish(self.progress)
+        if now - self._published >= PROGRESS_SECONDS:
+            self._published = now
+            self._publish(self.progress)
 
     def _left(self, now: float) -> float | None:
         """Return the seconds to the end of the stage if trials go on as they went, or None before one has ended."""
-        if not self._durations:
+        if not self._counted:
             return None
-        mean = sum(self._durations) / len(self._durations)
+        mean = self._spent / self._counted
         unfinished = max(self.progress.planned - self.ended.total(), len(self._running))
         spent = sum(min(self._seconds(trial_id, now), mean) for trial_id in self._running)
         return (unfinished * mean - spent) / max(min(self._slots, unfinished), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import signal
 import threading
 import time
@@ -20,6 +21,8 @@ from gansearch.search.lease import Lease
 from gansearch.search.observer import Observer
 from gansearch.search.sections import Limits
 
+LOOK_SECONDS = 0.5
+"""Least time between two looks into the run directory: Tune asks after every event, and storage may be far away."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -48,6 +51,11 @@ class StopRequest:
         self._lease = lease
         self._file = RunPaths(run).stop_request
         self._signal: signal.Signals | None = None
+
+    @property
+    def signalled(self) -> bool:
+        """Whether a signal has come."""
+        return self._signal is not None
 
     @property
     def lost(self) -> bool:
@@ -105,6 +113,7 @@ class Limiter(tune.Stopper):
     def __init__(self, limits: Limits, observer: Observer, *, gpus: float, request: StopRequest) -> None:
         self._limits, self._observer, self._gpus, self._request = limits, observer, gpus, request
         self._started = time.monotonic()
+        self._looked = -math.inf
         self.reason: Reason | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,11 +127,19 @@ class Limiter(tune.Stopper):
     def stop_all(self) -> bool:
         """Return whether the stage must end now, and note why."""
         if self.reason is None:
-            self.reason = self._request.reason() or self._reached()
+            self.reason = self._asked() or self._reached()
             if self.reason is not None and not self._request.lost:
                 # At once: whoever sent the signal may have sent it to Ray too, and Tune would wait for that.
                 self._observer.write_interrupted(self.reason.text)
         return self.reason is not None
+
+    def _asked(self) -> Reason | None:
+        """Return how the end was asked for, or None; a file is looked for from time to time."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS and not self._request.signalled:
+            return None
+        self._looked = now
+        return self._request.reason()
 
     def _reached(self) -> Reason | None:
         """Return the limit that was reached, or None."""

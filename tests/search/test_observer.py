@@ -168,6 +168,20 @@ def test_best_falls_with_its_trials_value_and_goes_with_a_trial_that_diverged(st
     assert best() == -7.0
 
 
+def test_best_of_many_ended_trials_is_kept_and_no_other(stage: Stage) -> None:
+    """What the driver keeps, and looks through at each report, must not grow with the trials that have ended."""
+    values = (-6.0, -2.0, -9.0, -4.0)
+    for index, value in enumerate(values, 1):
+        trial = stage.start(index)
+        stage.report(trial, 4, value, status=schema.COMPLETE)
+        stage.complete(trial)
+    best = stage.observer.progress.best
+    assert best is not None
+    assert best.value == max(values)
+    assert best.config_id == FOUND.space.config(FOUND.space.sample(1 + values.index(max(values)), 5)).config_id
+    assert len(stage.observer._values) == 1
+
+
 def test_confirm_trials_leave_the_best_of_the_search_on_display(stage: Stage) -> None:
     trial = stage.start(1)
     stage.report(trial, 4, -5.0, status=schema.COMPLETE)
@@ -212,6 +226,21 @@ def test_progress_is_published_about_once_a_second(tmp_path: Path, monkeypatch: 
         clock[0] += 0.1
         stage.observer.on_step_end(0, [])
     assert 4 <= len(stage.said) <= 6
+
+
+def test_trials_that_end_in_a_moment_are_published_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("gansearch.search.observer.time.monotonic", lambda: clock[0])
+    stage = Stage(tmp_path)
+    for index in (1, 2, 3):
+        trial = stage.start(index)
+        stage.report(trial, 4, -5.0, status=schema.COMPLETE)
+        stage.complete(trial)
+    assert [progress.done for progress in stage.said] == [1]
+    assert stage.observer.progress.done == 3
+    clock[0] += 1.0
+    stage.observer.on_step_end(0, [])
+    assert [progress.done for progress in stage.said] == [1, 3]
 
 
 def limiter(stage: Stage, limits: Limits, gpus: float = 0.0) -> Limiter:
@@ -276,6 +305,31 @@ def test_stop_file_and_its_removal(stage: Stage) -> None:
     request.clear_file()
     request.clear_file()
     assert request.reason() is None
+
+
+def test_stop_file_is_looked_for_from_time_to_time_and_a_signal_heard_at_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("gansearch.search.stopping.time.monotonic", lambda: clock[0])
+    limit = limiter(stage, Limits())
+    assert not limit.stop_all()
+    (stage.recorder.run / "stop").touch()
+    clock[0] += stopping.LOOK_SECONDS / 2
+    assert not limit.stop_all()
+    clock[0] += stopping.LOOK_SECONDS
+    assert limit.stop_all()
+    request = StopRequest(stage.recorder.run)
+    request.clear_file()
+    other = Limiter(Limits(), stage.observer, gpus=0, request=request)
+    assert not other.stop_all()
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with request.listening():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert other.stop_all()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
