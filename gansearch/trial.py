@@ -14,6 +14,7 @@ from collections.abc import Callable
 from gansearch import schema
 from gansearch.core.datasets import Dataset
 from gansearch.errors import UserError
+from gansearch.faults import FaultError, fault_of
 from gansearch.placement import Placement
 from gansearch.recorder import Recorder
 from gansearch.rows import Row, draft_row, final_rows
@@ -64,14 +65,16 @@ class Trial:
     def advance(self, *, repeat: bool = False) -> Report:
         """Train to the next report; at the budget's end, score the trial and write its rows.
 
-        An error ends the trial as FAILED and is not raised: `error` in its row says what it was. An
-        outcome that is already in the table is returned and nothing runs again.
+        An error ends the trial as FAILED and is not raised: `error` in its row says what it was. A fault that is
+        not the trial's own ends nothing: the trial goes on from its checkpoint in another process, or is ended by
+        `fail`. An outcome that is already in the table is returned and nothing runs again.
 
         Args:
             repeat: where the first call finds a checkpoint to go on from, return the report that it was made after
                 instead: whoever decides by reports may have been killed before it decided on that one.
 
         Raises:
+            FaultError: when memory is short or the GPU fails.
             ResultsError: when the table cannot be read or written.
         """
         if self._training is None and self._status is None and (outcome := self.outcome()) is not None:
@@ -88,7 +91,9 @@ class Trial:
                 self._complete(self._training.scores())
             elif ending is not None:
                 self._write(ending.status, error=ending.error)
-        except Exception as error:  # noqa: BLE001  # whatever went wrong, the trial ends as a row
+        except Exception as error:  # whatever went wrong, the trial ends as a row
+            if (fault := fault_of(error)) is not None:
+                raise fault from error
             self._write(schema.FAILED, error=describe(error))
         return self._report()
 
@@ -120,6 +125,15 @@ class Trial:
             return
         self._write(schema.INTERRUPTED, error=reason)
 
+    def fail(self, reason: str) -> None:
+        """End a trial as FAILED, unless it has ended.
+
+        Args:
+            reason: why, for the column `error`.
+        """
+        if self._status is None:
+            self._write(schema.FAILED, error=reason)
+
     def _rows(self) -> list[Row]:
         return self._recorder.rows(self.spec.key, [p.id for p in self.spec.protocols])
 
@@ -148,7 +162,7 @@ class Trial:
 def describe(error: BaseException) -> str:
     """Return an error in one line, for the column `error`."""
     name, text = type(error).__name__, str(error)
-    if not isinstance(error, UserError):
+    if not isinstance(error, UserError | FaultError):
         text = f"{name}: {text}" if text else name
     return " ".join(text.split())[:500]
 
@@ -177,7 +191,10 @@ def run(
             report = trial.advance()
             on_report(report)
             if report.status is not None:
-                return recorder.rows(spec.key, [p.id for p in spec.protocols])
+                break
+    except FaultError as fault:
+        trial.fail(describe(fault))
     except BaseException as error:
         trial.interrupt(describe(error))
         raise
+    return recorder.rows(spec.key, [p.id for p in spec.protocols])

@@ -11,7 +11,6 @@ import collections
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 1.0
 """Least time between two progress reports."""
-MAX_ERROR = 400
-"""Characters of Ray's account of a lost worker that a row keeps."""
 
 Result = dict[str, Any]
 
@@ -66,6 +63,7 @@ class Observer(tune.Callback):
         self._started, self._elapsed_before = time.monotonic(), progress.elapsed
         self._published = 0.0
         self._running: dict[str, TrialSpec] = {}
+        self._trials: dict[str, TuneTrial] = {}
         self._drafts: dict[str, Row] = {}
         # Of those that run; the best of those that ended stands under a name that no trial has.
         self._values: dict[str, Best] = {"": progress.best} if progress.best is not None else {}
@@ -91,6 +89,7 @@ class Observer(tune.Callback):
         """Note that a trial runs, in its rows too: a sweep that is killed finds there what it was doing."""
         # One that has waited may be another than it began as: see `on_trial_result`.
         spec = self._running.setdefault(trial.trial_id, TrialSpec.from_dict(trial.config[SPEC]))
+        self._trials[trial.trial_id] = trial
         self._since.setdefault(trial.trial_id, time.monotonic())
         self._write_running(trial.trial_id, spec)
 
@@ -128,22 +127,24 @@ class Observer(tune.Callback):
             self.last_error = next((row["error"] for row in self.recorder.rows(spec.key, [spec.protocols[0].id])), None)
         self._end(trial.trial_id, status)
 
-    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Write the row of a trial whose worker was lost for good."""
+    def lost(self, trial: TuneTrial, error: str) -> None:
+        """Write the row of a trial whose worker was lost for good, and end it."""
         if trial.trial_id not in self._running:  # its worker was lost before it was ready
             self._running[trial.trial_id] = TrialSpec.from_dict(trial.config[SPEC])
-        lost = max(trial.num_failures, 1)
-        error = f"its worker was lost {lost} time{'s' if lost > 1 else ''}: {_last_error(trial)}"
         self.last_error = error
         self._end(trial.trial_id, self._write(trial.trial_id, schema.FAILED, error))
+
+    def fail(self, trial: TuneTrial, error: str) -> None:
+        """Write the row of a trial that is not to go on; it ends when a worker finds the row."""
+        if trial.trial_id in self._running:
+            self._write(trial.trial_id, schema.FAILED, error)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """Publish the progress from time to time."""
         now = time.monotonic()
-        for trial_id in (trial.trial_id for trial in trials if trial.status == "PAUSED"):
-            if trial_id in self._since:
-                self._before[trial_id] = self._seconds(trial_id, now)
-                del self._since[trial_id]
+        for trial_id in [one for one in self._since if self._trials[one].status == "PAUSED"]:
+            self._before[trial_id] = self._seconds(trial_id, now)
+            del self._since[trial_id]
         if now - self._published >= PROGRESS_SECONDS:
             self._update()
 
@@ -226,7 +227,7 @@ class Observer(tune.Callback):
         self._spent += self._seconds(trial_id, time.monotonic())
         self._counted += 1
         self._keep_value(trial_id)
-        for known in (self._running, self._drafts, self._since, self._before):
+        for known in (self._running, self._trials, self._drafts, self._since, self._before):
             known.pop(trial_id, None)
         self._update()
 
@@ -265,10 +266,3 @@ class Observer(tune.Callback):
 def _ended(spec: TrialSpec, rows: list[Row]) -> bool:
     """Return whether a trial has an outcome under each of its protocols."""
     return len(rows) == len(spec.protocols) and all(row["status"] not in schema.UNFINISHED for row in rows)
-
-
-def _last_error(trial: TuneTrial) -> str:
-    """Return the end of Ray's account of why a trial's worker was lost, in one line."""
-    path = trial.error_file  # beside the driver; `get_error` looks in storage, where it is put at the end only
-    text = Path(path).read_text(encoding="utf-8") if path and Path(path).exists() else "no reason given"
-    return " ".join(text.split())[-MAX_ERROR:]

@@ -20,12 +20,14 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from gansearch.core.datasets import Dataset
 from gansearch.placement import Placement
 from gansearch.search.cluster import check_resources
+from gansearch.search.losses import ROOM_SECONDS, Losses
 from gansearch.search.observer import Observer
 from gansearch.search.population import Population
 from gansearch.search.schedulers import pauses
 from gansearch.search.searchers import SpecSearcher
 from gansearch.search.stopping import Limiter
 from gansearch.search.study import Study
+from gansearch.search.tune_actors import any_loss_survived
 from gansearch.search.worker import TrialWorker
 from gansearch.seeds import stream
 
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial as TuneTrial
     from ray.tune.schedulers import TrialScheduler
 
-ROOM_SECONDS = 10.0
-"""Longest wait for the room that is kept idle."""
 SCRATCH = ".tune-"
 """What the name of Tune's own folder in a run directory begins with: readers of the tables ignore it."""
 KEPT_CHECKPOINTS = 4
@@ -111,6 +111,7 @@ def run_trials(
     resources = study.resources
     trainable = tune.with_parameters(worker, recorder=observer.recorder, data=data, placement=placement(study))
     bundle = {"cpu": resources.cpu, **({"gpu": resources.gpu} if resources.gpu else {})}
+    losses = Losses(observer, study.limits, resources)
     waiting = pauses(scheduler)
     population = searcher if isinstance(searcher, Population) else None
     run = observer.recorder.run.absolute()
@@ -127,6 +128,7 @@ def run_trials(
         with (
             _kept_idle(bundle, check_resources(resources) - max_concurrent if waiting else 0),
             _seeded(study.seed),
+            any_loss_survived(),
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", module=r"ray\.tune\.schedulers\.pb2|sklearn\.")
@@ -145,7 +147,7 @@ def run_trials(
                     name="trials",
                     storage_path=str(scratch),
                     verbose=0,
-                    callbacks=[observer],
+                    callbacks=[observer, losses],
                     stop=limiter,
                     failure_config=tune.FailureConfig(max_failures=study.limits.max_failures),
                     checkpoint_config=tune.CheckpointConfig(
@@ -154,6 +156,7 @@ def run_trials(
                 ),
             ).fit()
     finally:
+        losses.close()
         log.setLevel(level)
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -11,6 +11,8 @@ from gansearch.protocols import PROTOCOLS, Protocol
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
 _SECONDS = (86_400, 3_600, 60, 1)
+OUT_OF_MEMORY = ("retry", "fail")
+"""What may become of a trial that ran out of memory."""
 _ROUNDING = 1e-9
 """Shares that fall short of a whole trial by no more than this count as one: 1 // 0.2 is 4, for 0.2 is not a fifth."""
 
@@ -99,6 +101,11 @@ class Limits:
         max_failures: times that a trial is restarted after its worker was lost, 0 or more.
         checkpoint_seconds: least time between two checkpoints of a trial, in seconds, 0 or more: the most that a
             crash costs it, but for the report that it was working on.
+        heartbeat: seconds without a report after which a trial's worker is taken for lost, and killed, above 0; None
+            for ten times the longest wait for a report of the stage so far, at least a quarter of an hour.
+        out_of_memory: what becomes of a trial that ran out of its machine's or its GPU's memory: `retry` restarts it
+            as one whose worker was lost, and keeps room of one more trial idle on that machine until it has ended;
+            `fail` ends it.
     """
 
     time_limit: float | None = None
@@ -106,9 +113,11 @@ class Limits:
     stop_if_first_fail: int | None = 5
     max_failures: int = 2
     checkpoint_seconds: float = 30.0
+    heartbeat: float | None = None
+    out_of_memory: str = "retry"
 
     def __post_init__(self) -> None:
-        for name in ("time_limit", "gpu_hours"):
+        for name in ("time_limit", "gpu_hours", "heartbeat"):
             value = getattr(self, name)
             require(value is None or 0 < value < math.inf, f"limits.{name}", "above 0", value)
         first = self.stop_if_first_fail
@@ -119,6 +128,12 @@ class Limits:
             "limits.checkpoint_seconds",
             "0 or more",
             self.checkpoint_seconds,
+        )
+        require(
+            self.out_of_memory in OUT_OF_MEMORY,
+            "limits.out_of_memory",
+            " or ".join(OUT_OF_MEMORY),
+            repr(self.out_of_memory),
         )
 
 

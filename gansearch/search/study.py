@@ -320,8 +320,9 @@ def _confirm(data: Mapping[str, Any], final: Protocol) -> Confirm:
 
 def _limits(data: Mapping[str, Any]) -> Limits:
     value = data.get("limits", {})
-    if isinstance(value, Mapping) and value.get("time_limit") is not None:
-        value = {**value, "time_limit": parse_duration(value["time_limit"], "limits.time_limit")}
+    if isinstance(value, Mapping):
+        durations = [name for name in ("time_limit", "heartbeat") if value.get(name) is not None]
+        value = {**value, **{name: parse_duration(value[name], f"limits.{name}") for name in durations}}
     return parsing.build(Limits, value, "limits")
 
 

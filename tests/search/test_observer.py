@@ -67,7 +67,7 @@ class Stage:
         self.observer.on_trial_complete(0, [], trial)
 
     def rows(self) -> pd.DataFrame:
-        return pd.read_parquet(self.recorder.run / "trials")
+        return pd.read_parquet(str(self.recorder.run / "trials"))
 
 
 @pytest.fixture
@@ -108,17 +108,27 @@ def test_row_that_a_worker_wrote_before_it_was_lost_stays(stage: Stage) -> None:
     assert stage.observer.ended == {"COMPLETE": 1}
 
 
-def test_worker_lost_before_it_was_ready_is_a_failed_row(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trial, error_file = stage.trial(1), tmp_path / "error.txt"
-    error_file.write_text("Failure # 1\nThe actor died:\n\tits node went away.\n")
-    monkeypatch.setattr(TuneTrial, "error_file", str(error_file))  # its place is in the session of a running Ray
-    stage.observer.on_trial_error(0, [], trial)
+def test_worker_lost_before_it_was_ready_is_a_failed_row(stage: Stage) -> None:
+    stage.observer.lost(stage.trial(1), "its worker was lost 1 time: its node went away")
     (row,) = stage.rows().to_dict("records")
     assert (row["status"], row["epochs"]) == ("FAILED", 0)
-    assert row["error"] == "its worker was lost 1 time: Failure # 1 The actor died: its node went away."
+    assert row["error"] == "its worker was lost 1 time: its node went away"
     assert row["data_train_digest"] == DIGESTS["train"]
+    assert stage.observer.last_error == row["error"]
+
+
+def test_a_trial_that_is_not_to_go_on_ends_when_a_worker_finds_its_row(stage: Stage) -> None:
+    trial = stage.start(1)
+    stage.report(trial, 3, -4.0)
+    stage.observer.fail(trial, "its machine ran out of memory")
+    (row,) = stage.rows().to_dict("records")
+    assert (row["status"], row["epochs"], row["error"]) == ("FAILED", 3, "its machine ran out of memory")
+    assert not stage.observer.ended.total()
+    stage.start(1)
+    stage.report(trial, 3, None, status=schema.FAILED)
+    stage.complete(trial)
+    assert stage.observer.ended == {"FAILED": 1}
+    assert stage.rows()["error"].tolist() == ["its machine ran out of memory"]
 
 
 def test_interrupt_writes_a_row_of_every_running_trial(stage: Stage) -> None:

@@ -1,0 +1,144 @@
+"""Workers that meet a fault, and sweeps that run on them.
+
+The fault of a sweep stands in `fault.json` beside its run directory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+from gansearch.search.worker import TrialWorker
+from gansearch.training import Training
+from tests.search.small_studies import Sweeping
+
+# The driver's own code, but for the class of its workers.
+_FAULTY = """
+import functools
+from gansearch.search import driver
+from tests.search.faulty_workers import FaultyWorker
+driver.run_trials = functools.partial(driver.run_trials, worker=FaultyWorker)
+"""
+DEVICE = "CUDA error: an illegal memory access was encountered"
+
+
+class FaultyWorker(TrialWorker):
+    """Meets the sweep's fault once a trial has done some epochs, or at the start of each life of its process."""
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next report, or meet the fault."""
+        with self._simulated(_fault(self._recorder.run)):
+            result = super().step()
+        self._epoch = result["epoch"]
+        line = {"number": self._spec.number, "epoch": self._epoch, "pid": os.getpid(), "at": time.time()}
+        with (self._recorder.run.parent / "steps.jsonl").open("a") as steps:  # whole lines, whoever writes
+            steps.write(json.dumps(line) + "\n")
+        if self._due("hang"):
+            time.sleep(100_000)
+        elif self._due("stop"):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif self._due("kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self._due("memory"):
+            hog = [np.ones(25_000_000) for _ in range(30)]  # 6 GB in steps of 200 MB
+            raise AssertionError(f"{len(hog)} arrays fit")
+        return result
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Prepare the next trial, or die of it."""
+        self._epoch = 0
+        done = super().reset_config(new_config)
+        if self._iteration and self._due("reset"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    def _simulated(self, fault: dict[str, Any]) -> Any:
+        """Return a context in which training raises what PyTorch raises when a GPU fails, where that is the fault."""
+        if fault.get("kind") not in ("device", "allocation") or not self._due(fault["kind"]):
+            return mock.patch.object(self, "_unused", None, create=True)
+        error = torch.AcceleratorError(DEVICE) if fault["kind"] == "device" else torch.OutOfMemoryError("CUDA is full")
+        return mock.patch.object(Training, "to_next_report", side_effect=error)
+
+    def _due(self, kind: str) -> bool:
+        """Return whether the fault is due, and count it."""
+        fault = _fault(self._recorder.run)
+        if fault.get("kind") != kind or self._spec.stage != "search" or self._spec.number not in fault["numbers"]:
+            return False
+        if self._epoch < fault["epoch"]:
+            return False
+        met = met_at(self._recorder.run)
+        if len(met) == fault["times"]:
+            return False
+        where = {"epoch": self._epoch, "pid": os.getpid(), "at": time.time(), "number": self._spec.number}
+        (self._recorder.run.parent / f"met-{len(met)}.json").write_text(json.dumps(where))
+        return True
+
+
+def _fault(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run.parent / "fault.json").read_text())
+    return found
+
+
+def met_at(run: Path) -> list[dict[str, Any]]:
+    """Return where and when the fault was met, each time."""
+    return [json.loads(path.read_text()) for path in sorted(run.parent.glob("met-*.json"))]
+
+
+def lost_seconds(run: Path, number: int, died: float | None = None) -> list[float]:
+    """Return how much work each death of a trial's worker cost: from its last checkpoint to the death, in seconds.
+
+    The first epoch that the next worker reports tells which checkpoint it went on from.
+
+    Args:
+        run: the run directory.
+        number: the trial's number.
+        died: when its worker died; by default at its last report.
+    """
+    lines = map(json.loads, (run.parent / "steps.jsonl").read_text().splitlines())
+    steps = [line for line in lines if line["number"] == number]
+    lost = []
+    for before, after in itertools.pairwise(steps):
+        if before["pid"] != after["pid"]:
+            # Where it went on from; the start of a trial without a checkpoint is not on record.
+            kept = [one["at"] for one in steps if one["pid"] == before["pid"] and one["epoch"] == after["epoch"] - 1]
+            started = min(one["at"] for one in steps if one["pid"] == before["pid"])
+            lost.append((died or before["at"]) - (kept[0] if kept else started))
+    return lost
+
+
+class FaultySweeping(Sweeping):
+    """A sweep whose workers meet a fault.
+
+    Args:
+        folder: where the study's file and the run directory go.
+        given: the study.
+        kind: the fault.
+        numbers: trials that meet it.
+        epoch: epochs that they have done then, at least.
+        times: how often in all.
+        options: those of `Sweeping`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        given: dict[str, Any],
+        kind: str,
+        *,
+        numbers: tuple[int, ...] = (1,),
+        epoch: int = 0,
+        times: int = 1,
+        **options: Any,
+    ) -> None:
+        fault = {"kind": kind, "numbers": numbers, "epoch": epoch, "times": times}
+        (folder / "fault.json").write_text(json.dumps(fault))
+        super().__init__(folder, given, before=_FAULTY, **options)
