@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from analysis import statistics
@@ -18,6 +17,7 @@ from analysis.records import Row, records
 from analysis.selection import Candidate, Choice, choose
 from gansearch import results, schema
 from gansearch.config import TrialConfig
+from gansearch.storage import Location, location
 
 _SEED_COLUMNS = (
     "seed",
@@ -67,7 +67,7 @@ class Best:
     skipped: tuple[str, ...]
 
 
-def best(run: Path | str, *, skip_damaged: bool = False) -> Best:
+def best(run: Location | str, *, skip_damaged: bool = False) -> Best:
     """Return the configuration that validation chooses.
 
     Args:
@@ -89,7 +89,7 @@ def best(run: Path | str, *, skip_damaged: bool = False) -> Best:
     return Best(choice=choice, rows=tuple(rows), skipped=tuple(trials.attrs["skipped"]))
 
 
-def best_document(run: Path | str, *, skip_damaged: bool = False) -> dict[str, Any]:
+def best_document(run: Location | str, *, skip_damaged: bool = False) -> dict[str, Any]:
     """Return the content of the best configuration's file, as plain values.
 
     Where a seed ran in another environment than the first completed one, which the key `environment`
@@ -102,17 +102,17 @@ def best_document(run: Path | str, *, skip_damaged: bool = False) -> dict[str, A
     Raises:
         ResultsError: when the run cannot be read, or no configuration can be chosen.
     """
-    return _document(Path(run), best(run, skip_damaged=skip_damaged))
+    return _document(location(run), best(run, skip_damaged=skip_damaged))
 
 
-def best_full(run: Path | str, *, skip_damaged: bool = False) -> dict[str, Any]:
+def best_full(run: Location | str, *, skip_damaged: bool = False) -> dict[str, Any]:
     """Return `best_document` with the whole ranking, for a machine to read: the keys `ranking` and `skipped` more."""
     found = best(run, skip_damaged=skip_damaged)
     ranking = [{"config_id": c.config_id, **_summary(c)} for c in found.choice.ranking]
-    return {**_document(Path(run), found), "ranking": ranking, "skipped": list(found.skipped)}
+    return {**_document(location(run), found), "ranking": ranking, "skipped": list(found.skipped)}
 
 
-def _document(run: Path, found: Best) -> dict[str, Any]:
+def _document(run: Location, found: Best) -> dict[str, Any]:
     choice = found.choice
     first = next(r for r in found.rows if r["status"] == schema.COMPLETE)
     environment = _environment(first)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.comparison import Array
 from gansearch import results, schema
+from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class ExampleScores:
         return self.trials[split, key][0].tobytes()
 
 
-def read_example_scores(run: Path | str, protocol_id: str, *, skip_damaged: bool = False) -> ExampleScores:
+def read_example_scores(run: Location | str, protocol_id: str, *, skip_damaged: bool = False) -> ExampleScores:
     """Return the confirm trials' scores image by image.
 
     Args:
@@ -76,7 +76,7 @@ def read_example_scores(run: Path | str, protocol_id: str, *, skip_damaged: bool
     Raises:
         ResultsError: when the table cannot be read.
     """
-    if not (Path(run) / schema.EXAMPLES.name).is_dir():
+    if not (location(run) / schema.EXAMPLES.name).is_dir():
         return ExampleScores(trials={}, missing=True)
     frame = results.read(run, schema.EXAMPLES.name, columns=_COLUMNS, skip_damaged=skip_damaged)
     skipped = tuple(frame.attrs["skipped"])

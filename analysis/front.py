@@ -9,13 +9,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from analysis import statistics
 from analysis.records import Row, records
 from analysis.selection import choose
 from gansearch import results, schema
+from gansearch.storage import Location
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class FrontPoint:
     values: dict[str, Any]
 
 
-def front(run: Path | str, *, skip_damaged: bool = False) -> tuple[FrontPoint, ...]:
+def front(run: Location | str, *, skip_damaged: bool = False) -> tuple[FrontPoint, ...]:
     """Return the search's front, from the highest likelihood to the lowest cost.
 
     Args:

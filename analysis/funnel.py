@@ -10,7 +10,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from analysis import statistics
@@ -26,6 +25,7 @@ from gansearch import results, schema
 from gansearch.config import parameters
 from gansearch.errors import ResultsError
 from gansearch.protocols import Protocol
+from gansearch.storage import Location, location
 
 _Rows = Mapping[str, Sequence[Row]]
 """Rows under one protocol by config_id, in the order of the seeds."""
@@ -33,7 +33,7 @@ _Contrasts = Mapping[tuple[str, str], Contrast]
 """By configuration and the one it is compared with."""
 
 
-def funnel(run: Path | str, *, skip_damaged: bool = False) -> Funnel:
+def funnel(run: Location | str, *, skip_damaged: bool = False) -> Funnel:
     """Return the comparison of a run's confirmed configurations.
 
     Args:
@@ -72,7 +72,7 @@ def funnel(run: Path | str, *, skip_damaged: bool = False) -> Funnel:
     made, unread = _ledger(run, skip_damaged)
     evidence = Evidence(finalists=finalists, rows=ranked, base=base, search=search, examples=examples, planned=planned)
     return Funnel(
-        run=Path(run).resolve().name,
+        run=location(run).resolve().name,
         dataset=str(first["cfg_dataset_name"]),
         protocol_id=choice.protocol_id,
         description=_describe(first),
@@ -222,10 +222,10 @@ def _other(rows: _Rows) -> OtherProtocol:
     return OtherProtocol(protocol_id=first["protocol_id"], description=_describe(first), test=_estimates(rows, "test"))
 
 
-def _ledger(run: Path | str, skip_damaged: bool) -> tuple[int | None, list[str]]:
+def _ledger(run: Location | str, skip_damaged: bool) -> tuple[int | None, list[str]]:
     """Return the number of test evaluations in a run's ledger and the damaged parts left out."""
     table = schema.TEST_EVALUATIONS
-    if not (Path(run) / table.name).is_dir():
+    if not (location(run) / table.name).is_dir():
         return None, []
     ledger = results.read(run, table.name, columns=table.key, skip_damaged=skip_damaged)
     skipped: list[str] = ledger.attrs["skipped"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gansearch.config import TrialConfig
 from gansearch.paths import RunPaths
+from gansearch.storage import Location, location
 from gansearch.yaml_files import load_yaml, located
 
 
-def planned_confirm_seeds(run: Path | str) -> int | None:
+def planned_confirm_seeds(run: Location | str) -> int | None:
     """Return how many confirm seeds a run's plan asks for.
 
     Args:
@@ -27,7 +27,7 @@ def planned_confirm_seeds(run: Path | str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def planned_base(run: Path | str) -> TrialConfig | None:
+def planned_base(run: Location | str) -> TrialConfig | None:
     """Return the base of a run's study: the paper's configuration, with the study's overrides and budget.
 
     Args:
@@ -42,11 +42,11 @@ def planned_base(run: Path | str) -> TrialConfig | None:
     value = _planned(run, "base")
     if value is None:
         return None
-    with located(str(RunPaths(Path(run)).plan)):
+    with located(str(RunPaths(location(run)).plan)):
         return TrialConfig.from_dict(value, "study.base")
 
 
-def searched_parameters(run: Path | str) -> tuple[str, ...] | None:
+def searched_parameters(run: Location | str) -> tuple[str, ...] | None:
     """Return the dotted names of the parameters that a run's study varies, in the plan's order.
 
     Args:
@@ -64,9 +64,9 @@ def searched_parameters(run: Path | str) -> tuple[str, ...] | None:
     return tuple(name for name, kind in space.items() if not (isinstance(kind, Mapping) and "fixed" in kind))
 
 
-def _planned(run: Path | str, *keys: str) -> Any:
+def _planned(run: Location | str, *keys: str) -> Any:
     """Return a value of the plan's study; None where there is no plan file or no such key."""
-    path = RunPaths(Path(run)).plan
+    path = RunPaths(location(run)).plan
     if not path.exists():
         return None
     value: Any = load_yaml(path)

@@ -12,7 +12,6 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from analysis import reference, statistics
@@ -23,6 +22,7 @@ from analysis.selection import choose, count_at_edge, edge_note
 from gansearch import results, schema
 from gansearch.errors import ResultsError
 from gansearch.protocols import PROTOCOLS, Protocol
+from gansearch.storage import Location, location
 
 _COLUMN_NAMES = {"mnist": "MNIST", "digits": "Digits 8x8", "fashion_mnist": "Fashion-MNIST"}
 _MODEL = "Adversarial nets"
@@ -130,7 +130,7 @@ class _Confirmed:
     skipped: tuple[str, ...]
 
 
-def table1(runs: Sequence[Path | str], *, skip_damaged: bool = False) -> Table1:
+def table1(runs: Sequence[Location | str], *, skip_damaged: bool = False) -> Table1:
     """Return the comparison of these runs' confirmed configurations with the published rows.
 
     Args:
@@ -160,9 +160,9 @@ def table1(runs: Sequence[Path | str], *, skip_damaged: bool = False) -> Table1:
     )
 
 
-def _labels(runs: Sequence[Path | str]) -> list[str]:
+def _labels(runs: Sequence[Location | str]) -> list[str]:
     """Return each run's folder name, or its path as given where two share a name."""
-    places = [Path(run).resolve() for run in runs]
+    places = [location(run).resolve() for run in runs]
     for place, count in collections.Counter(places).items():
         if count > 1:
             raise ResultsError(f"the run {place} is given {count} times")
@@ -182,7 +182,7 @@ def _published() -> Iterable[TableRow]:
         yield TableRow(model=model, protocol_id=None, scores=scores, citation=reference.CITATION)
 
 
-def _confirmed(run: Path | str, label: str, skip_damaged: bool) -> _Confirmed:
+def _confirmed(run: Location | str, label: str, skip_damaged: bool) -> _Confirmed:
     trials = results.read(run, schema.TRIALS.name, skip_damaged=skip_damaged)
     staged = records(trials[trials["stage"] == "confirm"], schema.TRIALS)
     planned = planned_confirm_seeds(run)
@@ -257,10 +257,10 @@ def _valid_notes(row: TableRow, protocol: Protocol) -> Iterable[str]:
             yield f"sigma was chosen on all {score.valid_n:,} validation images there are, not on {asked:,}"
 
 
-def _ledger(run: Path | str, skip_damaged: bool) -> tuple[frozenset[_Key] | None, list[str]]:
+def _ledger(run: Location | str, skip_damaged: bool) -> tuple[frozenset[_Key] | None, list[str]]:
     """Return the keys of the test evaluations in a run's ledger and the damaged parts left out."""
     table = schema.TEST_EVALUATIONS
-    if not (Path(run) / table.name).is_dir():
+    if not (location(run) / table.name).is_dir():
         return None, []
     ledger = results.read(run, table.name, skip_damaged=skip_damaged)
     skipped: list[str] = ledger.attrs["skipped"]

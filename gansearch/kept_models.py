@@ -6,7 +6,6 @@ Weights are kept of confirm trials and of whatever `gansearch train` and `gansea
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from gansearch.paths import RunPaths, TrialKey
 from gansearch.recorder import load
 from gansearch.rows import Row
 from gansearch.spec import TrialSpec
+from gansearch.storage import Location
 from gansearch.training import make_learner, weights_digest
 
 _STAGES = ("confirm", "train", "reproduce")
@@ -38,7 +38,7 @@ class KeptModel:
         digest: digest of the weights.
     """
 
-    path: Path
+    path: Location
     spec: TrialSpec
     weights: dict[str, Tensor]
     scored_epoch: int
@@ -50,7 +50,7 @@ class KeptModel:
         return f"configuration {key.config_id}, {key.stage} seed {key.seed}, epoch {self.scored_epoch}"
 
 
-def find_weights(run: Path, config_id: str | None = None, *, skip_damaged: bool = False) -> Path:
+def find_weights(run: Location, config_id: str | None = None, *, skip_damaged: bool = False) -> Location:
     """Return the weights that stand for a run: of the leader's first confirm seed, never of the best-looking one.
 
     Where validation cannot choose a leader, as in a directory of trained configurations, there must be only
@@ -94,7 +94,7 @@ def _key(row: Row) -> TrialKey:
     return TrialKey(row["config_id"], row["seed"], row["stage"], row["fold"])
 
 
-def load_model(path: Path) -> KeptModel:
+def load_model(path: Location) -> KeptModel:
     """Return the model of a weights' file.
 
     Raises:

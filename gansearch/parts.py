@@ -143,7 +143,7 @@ def load(path: Location, table: schema.Table, columns: Sequence[str] | None = No
         with pq.ParquetFile(_source(path), page_checksum_verification=True) as file:
             later = _check_schema(path, file.schema_arrow, table, target)
             data = file.read(columns=[n for n in wanted.names if n not in later], use_threads=False)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingPartError(f"cannot read {path}: {storage.reason(error)}") from error
     except (PermissionError, storage.StorageError) as error:
         raise ResultsError(f"cannot read {path}: {storage.reason(error)}") from error

@@ -25,6 +25,7 @@ from gansearch.provenance import environment
 from gansearch.recorder import Recorder
 from gansearch.rows import Row
 from gansearch.spec import TrialSpec
+from gansearch.storage import Location
 from gansearch.trial import Report, run
 
 IDENTICAL = "identical"
@@ -88,7 +89,7 @@ class Reproduction:
     interval: tuple[float, float] | None
     seeds: int
     differences: tuple[str, ...]
-    run: Path
+    run: Location
     row: Row
 
     def to_dict(self) -> dict[str, Any]:

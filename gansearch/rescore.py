@@ -26,6 +26,7 @@ from gansearch.protocols import Protocol
 from gansearch.recorder import Recorder
 from gansearch.rows import Row, final_rows
 from gansearch.scoring import Model, images_on, score_model
+from gansearch.storage import Location
 from gansearch.training import make_learner
 
 MADE, REUSED = "made", "reused"
@@ -55,7 +56,7 @@ class Rescored:
 
 
 def rescore(
-    run: Path,
+    run: Location,
     protocol: Protocol,
     *,
     data: Dataset | None = None,
@@ -101,7 +102,7 @@ def rescore(
     return found
 
 
-def _confirmed(run: Path, skip_damaged: bool) -> list[list[Row]]:
+def _confirmed(run: Location, skip_damaged: bool) -> list[list[Row]]:
     """Return the rows of each complete confirm trial, in the order of configuration and replicate."""
     trials = results.read(run, schema.TRIALS.name, skip_damaged=skip_damaged)
     groups: dict[TrialKey, list[Row]] = collections.defaultdict(list)

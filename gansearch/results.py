@@ -20,7 +20,7 @@ from gansearch.paths import RunPaths
 from gansearch.storage import Location, RemotePath, location, source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
@@ -104,7 +104,7 @@ def _load_all(
     found = [(path, one) for path, one in zip(files, loaded, strict=True) if one is not None]
     if both:
         own = {key for path, one in found if not parts.is_compacted(path) for key in part_keys(one, table)}
-        found = [(path, _without(one, table, own) if parts.is_compacted(path) else one) for path, one in found]
+        found = [(path, without(one, table, own) if parts.is_compacted(path) else one) for path, one in found]
     return [one.select(wanted) for _, one in found], skipped
 
 
@@ -122,7 +122,7 @@ def part_keys(rows: pa.Table, table: schema.Table) -> list[tuple[Any, ...]]:
     return list(zip(*(rows[name].to_pylist() for name in table.part_key), strict=True))
 
 
-def _without(rows: pa.Table, table: schema.Table, keys: set[tuple[Any, ...]]) -> pa.Table:
+def without(rows: pa.Table, table: schema.Table, keys: set[tuple[Any, ...]]) -> pa.Table:
     """Return the rows of a compacted file for which there is no part: a part is as new, or newer."""
     return rows.filter(pa.array([key not in keys for key in part_keys(rows, table)], pa.bool_()))
 
@@ -182,21 +182,3 @@ def find_test_evaluation(
         RunPaths(location(run)).part(table.name, weights_digest, protocol_id, data_test_digest), table
     )
     return found[0] if found else None
-
-
-def record_test_evaluation(run: Location | str, row: Mapping[str, object]) -> None:
-    """Enter an evaluation of the test set in the ledger; an entry that is there already is kept.
-
-    Args:
-        run: the run directory.
-        row: a row of `schema.TEST_EVALUATIONS`.
-
-    Raises:
-        ValueError: when the row does not fit the table.
-        ResultsError: when the ledger cannot be written.
-    """
-    table = schema.TEST_EVALUATIONS
-    parts.check_rows(table, [row])
-    path = RunPaths(location(run)).part(table.name, *(str(row[name]) for name in table.key))
-    if not path.exists():
-        parts.write_part(path, table, [row])

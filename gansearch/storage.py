@@ -14,8 +14,10 @@ import fnmatch
 import functools
 import io
 import json
+import math
 import os
 import re
+import shutil
 import time
 import urllib.parse
 import uuid
@@ -142,7 +144,10 @@ class RemotePath:
         except _MISSING:
             raise
         except (OSError, pa.ArrowException) as error:
-            raise StorageError(f"{self}: {_short(error)}") from error
+            raise StorageError(
+                f"{self} cannot be reached: {_short(error)}",
+                hint="check the network, the bucket's name, and the credentials in the environment",
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ class Base:
     query: str = ""
 
 
-class StorageError(OSError):
+class StorageError(ResultsError, OSError):
     """An object store that does not answer, or refuses."""
 
 
@@ -248,12 +253,39 @@ def _short(error: BaseException) -> str:
 
 def reason(error: OSError) -> str:
     """Return what went wrong, without the path that the caller names."""
+    if isinstance(error, StorageError):
+        return error.message
     return os.strerror(error.errno) if error.errno else str(error)
 
 
 def source(place: Location) -> Any:
     """Return what Arrow's readers take."""
     return place.open_input() if isinstance(place, RemotePath) else place
+
+
+def remove_tree(place: Location) -> None:
+    """Remove a folder and everything in it, as far as that can be done."""
+    if isinstance(place, RemotePath):
+        with contextlib.suppress(OSError):
+            place.remove_tree()
+    else:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def probe(folder: Location) -> None:
+    """Write a small file into a folder, read it and remove it.
+
+    Raises:
+        ResultsError: where that cannot be done.
+    """
+    place, content = folder / f".probe-{uuid.uuid4().hex[:12]}", b"gansearch"
+    write_bytes(place, content)
+    try:
+        if place.read_bytes() != content:
+            raise ResultsError(f"{folder} does not give back what was written there")
+        place.unlink()
+    except OSError as error:
+        raise ResultsError(f"{folder} can be written, but not used: {reason(error)}") from error
 
 
 @contextlib.contextmanager
@@ -274,24 +306,35 @@ def local_copy(place: Location) -> Iterator[Path]:
         yield path
 
 
-def patiently(call: Callable[[], T], seconds: float, on_error: Callable[[OSError], None] = lambda _: None) -> T:
-    """Return what a call returns, tried again with growing pauses while a store is away.
+def may_pass(error: BaseException) -> bool:
+    """Return whether an error is of a storage that may be back in a while."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, OSError):
+        found = found.__cause__
+    if isinstance(found, StorageError):
+        return True
+    return found is not None and found.errno is not None and found.errno not in _LASTING
+
+
+def patiently(call: Callable[[], T], seconds: float, on_error: Callable[[Exception], None] = lambda _: None) -> T:
+    """Return what a call returns, tried again with growing pauses while the storage is away.
 
     Args:
         call: what is tried; may be repeated without harm.
-        seconds: how long, at most, from the first try.
-        on_error: told of the first error.
+        seconds: how long, at most, from the first error.
+        on_error: told of the first error, before the first pause.
 
     Raises:
-        OSError: the last one, when the time is over; at once where another try cannot help.
+        OSError, ResultsError: the last one, when the time is over; at once where another try cannot help.
     """
-    until, pause = time.monotonic() + seconds, FIRST_PAUSE
+    until, pause = math.inf, FIRST_PAUSE
     while True:
         try:
             return call()
-        except OSError as error:
-            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-            if cause.errno in _LASTING or time.monotonic() + pause > until:
+        except (OSError, ResultsError) as error:
+            if pause == FIRST_PAUSE:
+                until = time.monotonic() + seconds
+            if not may_pass(error) or time.monotonic() + pause > until:
                 raise
             if pause == FIRST_PAUSE:
                 on_error(error)

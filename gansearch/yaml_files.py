@@ -17,7 +17,9 @@ from typing import Any
 
 import yaml
 
+from gansearch import storage
 from gansearch.errors import ConfigError, UserError, nearest
+from gansearch.storage import Location
 
 _TAG = "tag:yaml.org,2002:"
 _FIRST = {"null": [*"~nN", ""], "bool": list("tTfF"), "int": list("-+0123456789"), "float": list("-+0123456789.")}
@@ -91,7 +93,7 @@ def _shipped_root() -> Path:
     return Path(str(resources.files("search_spaces"))).resolve()
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
+def load_yaml(path: Location) -> dict[str, Any]:
     """Return the mapping that a YAML file holds.
 
     Raises:
@@ -105,7 +107,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except IsADirectoryError:
         raise ConfigError(f"'{path}' is a directory, not a YAML file") from None
     except OSError as error:
-        raise ConfigError(f"'{path}' cannot be read: {error.strerror}") from error
+        raise ConfigError(f"'{path}' cannot be read: {storage.reason(error)}") from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}, line {line}: the file is not UTF-8 text") from error

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from gansearch import parts, results, schema, storage
 from gansearch.errors import ResultsError
+from gansearch.recorder import Recorder
 
 DATA = Path(__file__).parent / "data"
 
@@ -311,24 +312,24 @@ def _evaluation(**values: object) -> dict[str, object]:
 
 def test_the_ledger_finds_a_model_under_its_protocol_and_test_split_only(tmp_path: Path) -> None:
     assert results.find_test_evaluation(tmp_path, "w1", "full-1", "d1") is None
-    results.record_test_evaluation(tmp_path, _evaluation())
+    Recorder(tmp_path).record_test_evaluation(_evaluation())
     assert results.find_test_evaluation(tmp_path, "w1", "full-1", "d1") == _evaluation()
     for other in (("w2", "full-1", "d1"), ("w1", "published-2014-1", "d1"), ("w1", "full-1", "d2")):
         assert results.find_test_evaluation(tmp_path, *other) is None
 
 
 def test_the_ledger_keeps_the_first_evaluation_of_a_model(tmp_path: Path) -> None:
-    results.record_test_evaluation(tmp_path, _evaluation())
-    results.record_test_evaluation(tmp_path, _evaluation(seed=4, test_ll_mean=99.0))
+    Recorder(tmp_path).record_test_evaluation(_evaluation())
+    Recorder(tmp_path).record_test_evaluation(_evaluation(seed=4, test_ll_mean=99.0))
     assert results.find_test_evaluation(tmp_path, "w1", "full-1", "d1") == _evaluation()
-    results.record_test_evaluation(tmp_path, _evaluation(protocol_id="published-2014-1"))
+    Recorder(tmp_path).record_test_evaluation(_evaluation(protocol_id="published-2014-1"))
     (tmp_path / "trials").mkdir()
     assert len(results.read(tmp_path, "test_evaluations")) == 2
 
 
 def test_the_ledger_refuses_half_a_row(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lacks test_ll_mean"):
-        results.record_test_evaluation(tmp_path, _evaluation(test_ll_mean=None))
+        Recorder(tmp_path).record_test_evaluation(_evaluation(test_ll_mean=None))
 
 
 def test_a_part_of_the_first_version_is_read_with_nulls_in_later_columns(tmp_path: Path) -> None:

@@ -123,13 +123,14 @@ def test_a_diverged_trial_interrupted_while_its_row_is_written_stays_diverged(
 
 
 def test_interrupt_before_anything_was_trained_leaves_a_row_that_goes_on(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "interrupted")
+    run = tmp_path / "interrupted"
+    recorder = Recorder(run)
     trial = Trial(spec(), digits(), recorder, EVERY_REPORT)
     trial.interrupt("the sweep was stopped")
     (row,) = recorder.rows(spec().key, [FULL.id])
     assert (row["status"], row["epochs"], row["error"]) == (schema.INTERRUPTED, 0, "the sweep was stopped")
     assert trial.advance().status == schema.INTERRUPTED
-    resumed = run_trial(spec(), recorder.run)
+    resumed = run_trial(spec(), run)
     assert [outcome(r) for r in resumed] == [outcome(r) for r in run_trial(spec(), tmp_path / "straight")]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from gansearch.cli.output import deliver, say, to_json
 from gansearch.cli.parser import Command, add_data, add_json, add_output, add_skip_damaged
+from gansearch.storage import Location, location
 
 
 def show(
-    run: Path, *, form: str = "text", output: Path | None = None, as_json: bool = False, skip_damaged: bool = False
+    run: Location, *, form: str = "text", output: Path | None = None, as_json: bool = False, skip_damaged: bool = False
 ) -> int:
     """Write the comparison of a run's confirmed configurations, and return the exit code; nothing is trained.
 
@@ -36,7 +37,7 @@ def show(
 
 
 def _add_finalists(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run_directory", type=location, metavar="RUN", help="a run directory")
     parser.add_argument("--format", choices=("text", "markdown", "csv"), default="text", help="how (default: text)")
     add_output(parser, "the table")
     add_json(parser)

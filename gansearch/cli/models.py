@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gansearch.cli.output import emit, emit_json, say, to_json
 from gansearch.cli.parser import Command, add_json, add_skip_damaged, integer
 from gansearch.errors import ResultsError
+from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
     from gansearch.kept_models import KeptModel
@@ -20,7 +21,9 @@ _PICTURE_HEIGHT = 56
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="RUN|WEIGHTS", help="a run directory, or a weights.safetensors")
+    parser.add_argument(
+        "source", type=location, metavar="RUN|WEIGHTS", help="a run directory, or a weights.safetensors"
+    )
     parser.add_argument("-n", "--num", type=integer(1, 100_000), default=100, metavar="N", help="images (default: 100)")
     parser.add_argument("--columns", type=integer(1), default=10, metavar="C", help="images a row (default: 10)")
     parser.add_argument("--seed", type=integer(0), metavar="S", help="of the noise (default: the trial's own)")
@@ -52,7 +55,7 @@ def run_sample(arguments: argparse.Namespace) -> int:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run_directory", type=location, metavar="RUN", help="a run directory")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="a new directory (default: <name of RUN>-export)"
     )
@@ -67,7 +70,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     from gansearch.kept_models import find_weights, load_model
     from gansearch.yaml_files import dump_yaml
 
-    run: Path = arguments.run_directory
+    run: Location = arguments.run_directory
     skip = arguments.skip_damaged
     model = load_model(find_weights(run, arguments.config_id, skip_damaged=skip))
     out: Path = arguments.output or Path(f"{run.resolve().name}-export")
@@ -87,7 +90,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _config_file(run: Path, model: KeptModel, skip_damaged: bool) -> dict[str, Any]:
+def _config_file(run: Location, model: KeptModel, skip_damaged: bool) -> dict[str, Any]:
     """Return a configuration file: with what its seeds scored where it is the run's leader."""
     from analysis.best import best_document
 
@@ -108,7 +111,7 @@ def _config_file(run: Path, model: KeptModel, skip_damaged: bool) -> dict[str, A
     }
 
 
-def _provenance(run: Path, model: KeptModel, sha256: str, skip_damaged: bool) -> dict[str, Any]:
+def _provenance(run: Location, model: KeptModel, sha256: str, skip_damaged: bool) -> dict[str, Any]:
     """Return where a model is from and what it scored: its trial's rows without the configuration's columns."""
     from gansearch.parts import DamagedPartError
     from gansearch.recorder import Recorder

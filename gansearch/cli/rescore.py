@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gansearch.cli.output import emit, emit_json, say
 from gansearch.cli.parser import Command, add_data, add_json, add_skip_damaged, data_options
+from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
     from gansearch.protocols import Protocol
@@ -21,7 +22,7 @@ _SCORES = (
 
 
 def _add_rescore(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run_directory", type=location, metavar="RUN", help="a run directory")
     parser.add_argument(
         "--protocol",
         required=True,
@@ -42,7 +43,7 @@ def run_rescore(arguments: argparse.Namespace) -> int:
     protocol = read(arguments.protocol)
     say(f"scoring under {protocol.describe()}")
     tell = _Teller(silent=arguments.json)
-    run: Path = arguments.run_directory
+    run: Location = arguments.run_directory
     results.part_files(run, "trials")  # that there is a run: a claim makes folders
     # A trial's per-example values are one file for all protocols: two that write it at once would lose some.
     with held(run):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gansearch.cli.output import emit, emit_json, say
 from gansearch.cli.parser import Command, add_data, add_json, data_options, integer, seconds
 from gansearch.errors import ResultsError, UserError
+from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
     from gansearch.search.driver import SweepResult
@@ -23,7 +24,7 @@ _POLL_SECONDS = 0.2
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("space", metavar="SPACE", help="a study file, or the name of a shipped one")
-    parser.add_argument("--out", type=Path, metavar="RUN", help="the run directory, made by this command")
+    parser.add_argument("--out", type=location, metavar="RUN", help="the run directory, made by this command")
     parser.add_argument("--num-trials", type=integer(1), metavar="N", help="configurations, instead of the study's")
     parser.add_argument("--epochs", type=integer(1), metavar="E", help="each trial's budget, instead of the study's")
     parser.add_argument("--seed", type=integer(0), metavar="S", help="the sweep's seed, instead of the study's")
@@ -68,7 +69,7 @@ def _sweep(study: Study, arguments: argparse.Namespace) -> int:
     return ended(result, arguments.out, arguments)
 
 
-def ended(result: SweepResult, run: Path, arguments: argparse.Namespace) -> int:
+def ended(result: SweepResult, run: Location, arguments: argparse.Namespace) -> int:
     """Say how a sweep ended; return the exit code."""
     _tell(result, run)
     if arguments.json:
@@ -83,7 +84,7 @@ def note(text: str) -> None:
     say(text if text.startswith("warning:") else f"note: {text}")
 
 
-def summary(result: SweepResult, run: Path) -> str:
+def summary(result: SweepResult, run: Location) -> str:
     """Return how a sweep ended, in one line."""
     ended = ", ".join(f"{n} {status}" for status, n in result.ended.items() if n) or "none"
     how = "done" if result.complete else "ended early"
@@ -91,7 +92,7 @@ def summary(result: SweepResult, run: Path) -> str:
     return f"{run}: {how}; trials: {ended}"
 
 
-def _tell(result: SweepResult, run: Path) -> None:
+def _tell(result: SweepResult, run: Location) -> None:
     """Say what can be done next with what there is."""
     if not result.complete:
         say(f"the sweep ended early: {result.reason}; `gansearch resume {run}` goes on")
@@ -100,7 +101,7 @@ def _tell(result: SweepResult, run: Path) -> None:
         say(f"{lead} {command}")
 
 
-def _that_work(run: Path) -> list[str]:
+def _that_work(run: Location) -> list[str]:
     """Return which of `best` and `table1` have something to show of a run."""
     from analysis.best import best
     from analysis.table1 import table1
@@ -115,7 +116,7 @@ def _that_work(run: Path) -> list[str]:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Let a command take a run directory."""
-    parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run_directory", type=location, metavar="RUN", help="a run directory")
 
 
 def _add_status(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +171,7 @@ def run_stop(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _wait(run: Path, timeout: float) -> Progress:
+def _wait(run: Location, timeout: float) -> Progress:
     """Return what a driver says once it has ended, or at the latest after so many seconds."""
     from gansearch.search.progress import read_progress
 

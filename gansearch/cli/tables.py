@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
 
 from gansearch.cli.output import deliver, emit, emit_json, say, to_json
 from gansearch.cli.parser import Command, add_data, add_json, add_output, add_skip_damaged
+from gansearch.storage import location
 
 
 def _add_best(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run_directory", type=location, metavar="RUN", help="a run directory")
     add_output(parser, "the file")
     add_json(parser)
     add_skip_damaged(parser)
@@ -32,7 +32,7 @@ def run_best(arguments: argparse.Namespace) -> int:
 
 
 def _add_front(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run_directory", type=location, metavar="RUN", help="a run directory")
     add_json(parser)
     add_skip_damaged(parser)
 
@@ -59,7 +59,7 @@ def _short(value: object) -> str:
 
 
 def _add_table1(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_directories", type=Path, nargs="+", metavar="RUN", help="run directories")
+    parser.add_argument("run_directories", type=location, nargs="+", metavar="RUN", help="run directories")
     parser.add_argument(
         "--format", choices=("text", "markdown", "latex", "csv"), default="text", help="how (default: text)"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from analysis.records import records
 from analysis.selection import choose
@@ -17,6 +16,7 @@ from gansearch.rows import Row
 from gansearch.search.history import Tried, row_config
 from gansearch.search.specs import confirm_spec
 from gansearch.search.study import Study
+from gansearch.storage import Location
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Finalists:
     completed: int
 
 
-def finalists(run: Path, study: Study) -> Finalists:
+def finalists(run: Location, study: Study) -> Finalists:
     """Return the configurations that the search-stage rows of a run put first by validation, and the study's base.
 
     Raises:
@@ -50,7 +50,7 @@ def finalists(run: Path, study: Study) -> Finalists:
     return Finalists(configs=(*best, *others), chosen=len(best), completed=len(ranking))
 
 
-def check_enough(run: Path, study: Study) -> None:
+def check_enough(run: Location, study: Study) -> None:
     """Raise ResultsError unless the search completed as many configurations as are to be confirmed."""
     found = finalists(run, study)
     if found.chosen < study.confirm.top:
@@ -61,7 +61,7 @@ def check_enough(run: Path, study: Study) -> None:
         )
 
 
-def check_scored(run: Path, study: Study) -> None:
+def check_scored(run: Location, study: Study) -> None:
     """Raise ResultsError where a finalist's confirm trial is complete and a protocol is asked for that it lacks.
 
     Its weights are kept: to train it again would repeat work, and put the rows that it has at risk.
@@ -81,7 +81,7 @@ def check_scored(run: Path, study: Study) -> None:
         )
 
 
-def confirm_history(run: Path, study: Study, configs: Sequence[TrialConfig]) -> tuple[Tried, ...]:
+def confirm_history(run: Location, study: Study, configs: Sequence[TrialConfig]) -> tuple[Tried, ...]:
     """Return the finalists' trials: what of them has ended under every protocol, and what is to be done."""
     recorder = Recorder(run)
     ids = [protocol.id for protocol in study.confirm.protocols]

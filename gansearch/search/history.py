@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from analysis.records import records
@@ -21,6 +20,7 @@ from gansearch.search.proposals import Known, Outcome, Point, Proposal, row_outc
 from gansearch.search.specs import search_spec
 from gansearch.search.study import Study
 from gansearch.spec import TrialSpec
+from gansearch.storage import Location
 
 CURVE_COLUMNS = ("config_id", "seed", "stage", "fold", "epoch", "report_ll_mean")
 
@@ -52,7 +52,7 @@ class Tried:
         return Known(number=self.number, point=self.point, outcome=self.outcome)
 
 
-def search_history(run: Path, study: Study) -> tuple[Tried, ...]:
+def search_history(run: Location, study: Study) -> tuple[Tried, ...]:
     """Return what the search of a run has tried, in the order of the numbers.
 
     Args:
@@ -68,7 +68,7 @@ def search_history(run: Path, study: Study) -> tuple[Tried, ...]:
     return tuple(_tried(study, number, rows) for number, rows in sorted(groups.items()))
 
 
-def stage_rows(run: Path, stage: str, protocol_id: str) -> list[Row]:
+def stage_rows(run: Location, stage: str, protocol_id: str) -> list[Row]:
     """Return a stage's rows under one protocol; nothing where the run has no rows yet.
 
     Raises:
@@ -95,7 +95,7 @@ def row_key(row: Mapping[str, Any]) -> TrialKey:
     return TrialKey(row["config_id"], row["seed"], row["stage"], row["fold"])
 
 
-def outside(run: Path, study: Study) -> list[str]:
+def outside(run: Location, study: Study) -> list[str]:
     """Return the search trials that the study's space does not hold, each with the reason."""
     found = {}
     for row in stage_rows(run, "search", study.protocols.final.id):
@@ -156,13 +156,13 @@ def counts(tried: Iterable[Tried]) -> collections.Counter[str]:
     return collections.Counter(row["status"] for one in tried for row in one.ended)
 
 
-def unfinished(run: Path, keys: Iterable[TrialKey]) -> dict[TrialKey, int]:
+def unfinished(run: Location, keys: Iterable[TrialKey]) -> dict[TrialKey, int]:
     """Return the epochs that each trial's checkpoint holds; 0 where it starts over."""
     recorder = Recorder(run)
     return {key: recorder.checkpoint_epochs(key) for key in keys}
 
 
-def started_keys(run: Path) -> set[TrialKey]:
+def started_keys(run: Location) -> set[TrialKey]:
     """Return the trials that have a row without an outcome."""
     if not RunPaths(run).table(schema.TRIALS.name).is_dir():
         return set()
@@ -171,7 +171,7 @@ def started_keys(run: Path) -> set[TrialKey]:
     return {row_key(row) for row in open_rows}
 
 
-def start_again(run: Path, claim_id: str, statuses: Collection[str]) -> int:
+def start_again(run: Location, claim_id: str, statuses: Collection[str]) -> int:
     """Give the search trials that ended in one of these ways another try; return how many there are."""
     recorder = Recorder(run, claim_id)
     trials = results.read(run, schema.TRIALS.name)
@@ -183,7 +183,7 @@ def start_again(run: Path, claim_id: str, statuses: Collection[str]) -> int:
     return len(rows)
 
 
-def reports(run: Path, stage: str) -> dict[TrialKey, list[tuple[int, float]]]:
+def reports(run: Location, stage: str) -> dict[TrialKey, list[tuple[int, float]]]:
     """Return each trial's (epoch, value) reports, in the order of the epochs; values in nats."""
     if not RunPaths(run).table(schema.CURVES.name).is_dir():
         return {}
@@ -195,7 +195,7 @@ def reports(run: Path, stage: str) -> dict[TrialKey, list[tuple[int, float]]]:
     return dict(found)
 
 
-def migrate(run: Path, claim_id: str) -> int:
+def migrate(run: Location, claim_id: str) -> int:
     """Rewrite parts of an older version of the schema, so that pandas reads all parts alike; return how many."""
     migrated = 0
     for table in schema.TABLES.values():

@@ -24,6 +24,7 @@ from pathlib import Path
 from gansearch import parsing, storage
 from gansearch.errors import ConfigError, ResultsError
 from gansearch.paths import RunPaths
+from gansearch.storage import Location, RemotePath
 
 RENEW_SECONDS = 5.0
 WATCH_SECONDS = 20.0
@@ -100,24 +101,31 @@ class Lease:
         claim: what stands in the run directory.
     """
 
-    def __init__(self, run: Path, claim: Claim) -> None:
+    def __init__(self, run: Location, claim: Claim) -> None:
         self.claim = claim
         self._run = run
         self._path = RunPaths(run).claim(claim.id)
         self._ended = threading.Event()
+        self._lost = False
         self._renewer = threading.Thread(target=self._renew, daemon=True, name="lease")
         self._renewer.start()
 
     @property
     def lost(self) -> bool:
-        """Whether another driver took the run over, having taken this one for dead."""
-        return not self._ended.is_set() and not self._path.exists()
+        """Whether another driver took the run over, having taken this one for dead.
+
+        On an object store as of the last renewal: each question there is a request.
+        """
+        if self._ended.is_set() or isinstance(self._path, RemotePath):
+            return self._lost
+        return not self._path.exists()
 
     def release(self) -> None:
-        """Give the run back."""
+        """Give the run back; where the storage is away, the claim goes when somebody finds its process gone."""
         self._ended.set()
         self._renewer.join()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     def _renew(self) -> None:
         renewed = 0
@@ -125,21 +133,23 @@ class Lease:
             # A moment in which the storage does not answer is survived; the next renewal may do.
             with contextlib.suppress(ResultsError, OSError):
                 if not self._path.exists():
+                    self._lost = True
                     return
                 renewed += 1
                 _write(self._path, dataclasses.replace(self.claim, renewed=renewed))
                 # One that is renewed is no mere attempt: it took this driver for dead between the two lines above.
                 if any(c.renewed and c.id != self.claim.id for c in _claims(self._run).values()):
                     self._path.unlink(missing_ok=True)
+                    self._lost = True
                     return
 
 
-def _write(path: Path, claim: Claim) -> None:
+def _write(path: Location, claim: Claim) -> None:
     storage.write_json(path, dataclasses.asdict(claim))
 
 
 @contextlib.contextmanager
-def held(run: Path) -> Iterator[Lease]:
+def held(run: Location) -> Iterator[Lease]:
     """Hold a run for the time of the block.
 
     Args:
@@ -156,7 +166,7 @@ def held(run: Path) -> Iterator[Lease]:
         lease.release()
 
 
-def claim(run: Path) -> Lease:
+def claim(run: Location) -> Lease:
     """Claim a run and return the lease; `held` is the safer way.
 
     Raises:
@@ -181,7 +191,7 @@ def claim(run: Path) -> Lease:
     return Lease(run, own)
 
 
-def holder(run: Path) -> Claim | None:
+def holder(run: Location) -> Claim | None:
     """Return the claim of the driver that holds a run; None where it is free.
 
     Claims of dead drivers are removed. Takes `WATCH_SECONDS` where a driver of another machine left one.
@@ -193,7 +203,7 @@ def holder(run: Path) -> Claim | None:
     return None
 
 
-def _refuse_if_held(run: Path, own: str) -> None:
+def _refuse_if_held(run: Location, own: str) -> None:
     """Raise ResultsError where another driver holds the run, or claims it at this moment; remove dead claims.
 
     Args:
@@ -212,27 +222,28 @@ def _refuse_if_held(run: Path, own: str) -> None:
         _remove(path)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Location) -> None:
     """Remove the claim of a dead driver."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise ResultsError(
-            f"cannot remove {path}, which a dead driver left: {error.strerror}", hint="check the permissions there"
+            f"cannot remove {path}, which a dead driver left: {storage.reason(error)}",
+            hint="check the permissions there",
         ) from error
 
 
-def _claims(run: Path) -> dict[Path, Claim]:
-    folder = RunPaths(run).claims
+def _claims(run: Location) -> dict[Location, Claim]:
+    there: list[Location] = list(RunPaths(run).claims.glob("[!._]*.json"))
     found = {}
-    for path in sorted(folder.glob("[!._]*.json")) if folder.is_dir() else ():
+    for path in sorted(there, key=str):
         claim_there = _read(path)
         if claim_there is not None:
             found[path] = claim_there
     return found
 
 
-def _read(path: Path) -> Claim | None:
+def _read(path: Location) -> Claim | None:
     """Return the claim of a file; None where it is gone.
 
     Raises:
@@ -242,13 +253,15 @@ def _read(path: Path) -> Claim | None:
         return parsing.build(Claim, json.loads(path.read_text(encoding="utf-8")), "it")
     except FileNotFoundError:
         return None
+    except storage.StorageError:
+        raise
     except (OSError, ValueError, ConfigError) as error:
         raise ResultsError(
             f"{path} is not a driver's claim: {error}", hint="remove it if no sweep runs there"
         ) from error
 
 
-def _lives(path: Path, found: Claim) -> bool:
+def _lives(path: Location, found: Claim) -> bool:
     """Return whether a claim's driver lives, watching it where its process cannot be asked for."""
     if found.alive is not None:
         return found.alive

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gansearch import storage
@@ -16,6 +15,7 @@ from gansearch.provenance import versions
 from gansearch.search.history import outside, stage_rows
 from gansearch.search.pairings import POPULATION
 from gansearch.search.study import Study
+from gansearch.storage import Location
 from gansearch.yaml_files import dump_yaml, find_file, load_yaml, located
 
 _SHOWN = 5
@@ -38,22 +38,15 @@ class Plan:
     content: Mapping[str, Any]
 
 
-def write_plan(study: Study, data: Dataset, run: Path) -> None:
-    """Write the resolved plan of a new run: the study, and the versions and data it runs with.
+def write_plan(study: Study, data: Dataset, run: Location) -> None:
+    """Write the resolved plan of a new run, which this process holds: the study, and the versions and data of it.
 
     Raises:
-        ResultsError: when another sweep has claimed the directory, or it cannot be written.
+        ResultsError: when the directory holds a sweep, or cannot be written.
     """
     path = RunPaths(run).plan
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        path.touch(exist_ok=False)  # of two sweeps that start at once, one claims the directory
-    except FileExistsError:
-        raise ResultsError(f"{run} already holds a sweep", hint="give another directory with --out") from None
-    except OSError as error:
-        raise ResultsError(
-            f"cannot write {path}: {error.strerror}", hint="give another directory with --out"
-        ) from error
+    if path.exists():  # another sweep held the run between this one's checks and its lease
+        raise ResultsError(f"{run} already holds a sweep", hint="give another directory with --out")
     plan = {
         "name": study.name,
         "created": _now(),
@@ -64,7 +57,7 @@ def write_plan(study: Study, data: Dataset, run: Path) -> None:
     storage.write_text(path, dump_yaml(plan))
 
 
-def read_plan(run: Path) -> Plan:
+def read_plan(run: Location) -> Plan:
     """Return a run's plan.
 
     Raises:
@@ -76,7 +69,7 @@ def read_plan(run: Path) -> Plan:
         raise ResultsError(
             f"{run} holds no sweep: it has no {path.name}", hint="give the directory that `gansearch sweep --out` wrote"
         )
-    content: Any = load_yaml(path) if path.stat().st_size else None
+    content: Any = load_yaml(path) if path.read_bytes().strip() else None
     if not content or not {"name", "study", "data"} <= set(content):
         raise ResultsError(
             f"{path} holds no plan: the sweep was killed before it began", hint="start it again in another directory"
@@ -89,7 +82,7 @@ def read_plan(run: Path) -> Plan:
     return Plan(study=study, data=content["data"] or {}, versions=content.get("versions") or {}, content=content)
 
 
-def rewrite_plan(run: Path, plan: Plan, study: Study, changes: Mapping[str, object]) -> None:
+def rewrite_plan(run: Location, plan: Plan, study: Study, changes: Mapping[str, object]) -> None:
     """Put a study in the place of a plan's, with a note of when it was and what changed.
 
     Raises:
@@ -101,7 +94,7 @@ def rewrite_plan(run: Path, plan: Plan, study: Study, changes: Mapping[str, obje
     storage.write_text(RunPaths(run).plan, dump_yaml(content))
 
 
-def extended(plan: Plan, run: Path, num_trials: int | None, space: str | None) -> Study:
+def extended(plan: Plan, run: Location, num_trials: int | None, space: str | None) -> Study:
     """Return a plan's study with more trials, or with a wider space that holds all that was tried.
 
     Args:

@@ -11,7 +11,6 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gansearch import parsing
@@ -19,6 +18,7 @@ from gansearch.config import TrialConfig
 from gansearch.errors import ConfigError, ResultsError
 from gansearch.paths import RunPaths
 from gansearch.search.domains import show
+from gansearch.storage import Location
 
 STALE_SECONDS = 120.0
 """A driver that has said nothing for this long is taken for dead."""
@@ -54,7 +54,7 @@ class Progress:
         best: the best so far in the search; None before the first report.
         elapsed: seconds since the sweep started.
         left: estimated seconds to the end of the stage; None before a trial has ended.
-        note: what ended the sweep or its search early, where something did.
+        note: what ended the sweep or its search early, where something did; while trials run, what they wait for.
         host: the driver's machine.
         pid: the driver's process.
         updated: when this was written, in seconds since 1970.
@@ -117,7 +117,7 @@ def _process_runs(pid: int) -> bool:
     return True
 
 
-def read_progress(run: Path) -> Progress:
+def read_progress(run: Location) -> Progress:
     """Return what a run's driver last said.
 
     Raises:
@@ -170,7 +170,8 @@ def line(progress: Progress) -> str:
     ended = ", ".join(f"{n} {status}" for status, n in progress.ended.items() if n) or "none ended"
     best = f"; best {progress.best.value:.1f} nats ({progress.best.config_id})" if progress.best else ""
     left = f"; about {duration(progress.left)} left" if progress.left is not None else ""
+    note = f"; {progress.note}" if progress.note else ""
     return (
         f"[{duration(progress.elapsed)}] {progress.stage}: {progress.done}/{progress.planned} trials "
-        f"({ended}), {progress.running} running{best}{left}"
+        f"({ended}), {progress.running} running{best}{left}{note}"
     )

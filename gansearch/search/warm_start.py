@@ -16,6 +16,7 @@ from gansearch.errors import ConfigError, ResultsError
 from gansearch.search.domains import show
 from gansearch.search.pairings import INDEXED
 from gansearch.search.proposals import Known, Point, row_outcome
+from gansearch.storage import Location
 from gansearch.yaml_files import located
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _point(study: Study, config: TrialConfig) -> Point:
     return study.space.locate(config)
 
 
-def _read_run(study: Study, run: Path, data_valid_digest: str) -> list[Row]:
+def _read_run(study: Study, run: Location, data_valid_digest: str) -> list[Row]:
     """Return the search rows of a run that have an outcome, checked to be comparable with the study's."""
     name = study.searcher.name
     if name in INDEXED:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ class TrialWorker(tune.Trainable):
         identity = {"spec": self._spec.to_dict(), "turn": turn}
         (Path(checkpoint_dir) / _IDENTITY).write_text(json.dumps(identity), encoding="utf-8")
         if turn is not None:
-            shutil.copyfile(self._recorder.paths.checkpoint(self._spec.key), Path(checkpoint_dir) / _COPY)
+            (Path(checkpoint_dir) / _COPY).write_bytes(self._recorder.paths.checkpoint(self._spec.key).read_bytes())
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
         """Go on with the trial of a Tune checkpoint; as a copy of it where it is another member's."""

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gansearch import parts, results, schema
+from gansearch import parts, schema
 from gansearch.config import TrialConfig, parameters
 from gansearch.paths import RunPaths
 from gansearch.protocols import Protocol, protocol
+from gansearch.recorder import Recorder
 from gansearch.yaml_files import dump_yaml
 
 FULL = protocol("full")
@@ -122,5 +123,5 @@ def write_run(run: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
         parts.write_part(paths.part("trials", key), schema.TRIALS, [row])
         if row.get("test_ll_mean") is not None:
             names = [c.name for c in schema.TEST_EVALUATIONS.columns if c.name != "made_at"]
-            results.record_test_evaluation(run, {name: row[name] for name in names} | {"made_at": STARTED})
+            Recorder(run).record_test_evaluation({name: row[name] for name in names} | {"made_at": STARTED})
     return run
