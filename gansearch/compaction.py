@@ -83,7 +83,8 @@ class Compactor:
             self._running = self._pool.submit(self._merge_all)
 
     def close(self) -> None:
-        """Wait for the merge that runs; parts that do not fill a batch stay as they are."""
+        """Merge what fills a batch by now, and end; other parts stay as they are."""
+        self._running = self._pool.submit(self._merge_all)
         self._pool.shutdown(wait=True)
 
     def _merge_all(self) -> None:
@@ -100,11 +101,12 @@ class Compactor:
         with self._lock:
             names = set(self._waiting[table.name])
         if len(names) >= self._batch:
-            folder = self._paths.table(table.name)
-            there = {path.name: path for path in folder.glob("*.parquet")}
-            self._write(table, [there[name] for name in sorted(names & there.keys())], level=0)
-            with self._lock:
-                for name in names:
+            there = {path.name: path for path in self._listed(table)}
+            present = sorted(names & there.keys())
+            if len(present) >= self._batch:
+                self._write(table, [there[name] for name in present], level=0)
+            with self._lock:  # a trial that failed early has no curves, and one of an earlier driver is merged already
+                for name in names if len(present) >= self._batch else names - there.keys():
                     del self._waiting[table.name][name]
         files = self._files[table.name]
         for level in sorted({file.level for file in files}):
@@ -114,8 +116,7 @@ class Compactor:
 
     def _left(self, table: schema.Table) -> list[_File]:
         """Return the compacted files that earlier drivers left, without those that others have replaced."""
-        folder = self._paths.table(table.name)
-        found = sorted(folder.glob(f"{parts.COMPACTED}*.parquet"), key=lambda path: path.name)
+        found = sorted((path for path in self._listed(table) if parts.is_compacted(path)), key=lambda path: path.name)
         replaced = {name for path in found for name in results.replaces(path)}
         files = []
         for path in found:
@@ -127,6 +128,9 @@ class Compactor:
                 level = int(path.name.removeprefix(parts.COMPACTED).partition("-")[0])
                 files.append(_File(path, level, frozenset(results.part_keys(rows, table))))
         return files
+
+    def _listed(self, table: schema.Table) -> list[Location]:
+        return list(self._paths.table(table.name).glob("[!._]*.parquet"))
 
     def _write(self, table: schema.Table, paths: Sequence[Location], level: int, merged: Sequence[_File] = ()) -> None:
         """Put the rows of parts and compacted files into one compacted file, and remove those."""
