@@ -1,4 +1,4 @@
-"""A Ray cluster: connect to one, or start one on this machine, and see what it has."""
+"""A Ray cluster: connect to one, or start one on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import ray.exceptions
 from ray._private import worker as ray_worker
 
 from gansearch.errors import ResourceError
-from gansearch.search.sections import Resources
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a cluster's address to answer."""
@@ -122,26 +121,3 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
-
-
-def check_resources(resources: Resources) -> int:
-    """Return how many trials fit on the cluster at a time.
-
-    Raises:
-        ResourceError: when none of its machines can give one trial what it takes.
-    """
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = sum(resources.fit(machine.get("CPU", 0.0), machine.get("GPU", 0.0)) for machine in machines)
-    if fit:
-        return fit
-    for name, asked in (("GPU", resources.gpu), ("CPU", resources.cpu)):
-        most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
-        if asked > most:
-            raise ResourceError(
-                f"each trial asks for {asked:g} {name}, but no machine of the cluster has more than {most:g}",
-                hint=f"lower resources.{name.lower()} in the study, or connect to a larger cluster with --address",
-            )
-    raise ResourceError(
-        f"each trial asks for {resources.cpu:g} CPU and {resources.gpu:g} GPU, but no machine has both",
-        hint="lower resources in the study, or connect to a larger cluster with --address",
-    )

@@ -19,12 +19,13 @@ from gansearch.paths import RunPaths, TrialKey
 from gansearch.recorder import Recorder
 from gansearch.rows import Row
 from gansearch.search import history
+from gansearch.search.capacity import Room
 from gansearch.search.confirm import confirm_history, finalists
 from gansearch.search.lease import Lease
 from gansearch.search.observer import Observer
-from gansearch.search.pairings import POPULATION
+from gansearch.search.pairings import PAUSING, POPULATION
 from gansearch.search.population import Population
-from gansearch.search.progress import Best, Progress, changes_of
+from gansearch.search.progress import ENDED, Best, Progress, changes_of
 from gansearch.search.proposals import Listed, make_strategy, row_outcome
 from gansearch.search.ray_tune import run_trials
 from gansearch.search.rungs import REBUILT, Course, KeyedScheduler, courses
@@ -88,7 +89,7 @@ class Driver:
         data: its data set, test split included.
         run: the run directory, which holds the plan.
         lease: this process's hold on the run.
-        concurrent: trials at a time.
+        room: what the cluster has room for.
         on_progress: hears each progress.
         warm_start: what `start_from` gives the searcher.
         search: whether the search stage runs; without it, confirm alone.
@@ -101,12 +102,12 @@ class Driver:
         run: Path,
         *,
         lease: Lease,
-        concurrent: int,
+        room: Room,
         on_progress: Callable[[Progress], None],
         warm_start: WarmStart | None = None,
         search: bool = True,
     ) -> None:
-        self._study, self._data, self._run, self._concurrent = study, data, run, concurrent
+        self._study, self._data, self._run, self._room = study, data, run, room
         self._lease, self._on_progress, self._searches = lease, on_progress, search
         self._warm_start = warm_start or WarmStart()
         self._request = StopRequest(run, lease)
@@ -178,6 +179,8 @@ class Driver:
                 study.repeats,
                 lambda proposal, replicate: search_spec(study, proposal, replicate),
                 tried,
+                # Trials that wait for others are among those that there are: only the room decides how many run.
+                *(() if study.scheduler.name in PAUSING else (self._limit,)),
             ),
             tried=tried,
             scheduler=study.scheduler,
@@ -195,6 +198,7 @@ class Driver:
                 study.confirm.seeds,
                 lambda proposal, replicate: search_spec(study, proposal, replicate),
                 tried,
+                self._limit,
             ),
             tried=tried,
             scheduler=Scheduler(name="none"),
@@ -223,11 +227,11 @@ class Driver:
             Recorder(self._run, self._lease.claim.id),
             self._data.digests,
             progress,
-            slots=self._concurrent,
+            slots=self._room.limit,
             searched=tuple(p.name for p in study.space.parameters),
             publish=self._publish,
         )
-        limiter = Limiter(stage.limits, observer, gpus=study.resources.gpu, request=self._request)
+        limiter = Limiter(stage.limits, observer, gpus=study.resources.gpu, request=self._request, room=self._room)
         searcher, scheduler = self._tune(stage)
         try:
             run_trials(
@@ -235,7 +239,7 @@ class Driver:
                 scheduler,
                 study=study,
                 data=stage.data,
-                max_concurrent=self._concurrent,
+                max_concurrent=study.max_concurrent or stage.searcher.num_trials,
                 observer=observer,
                 limiter=limiter,
             )
@@ -269,9 +273,15 @@ class Driver:
             scheduler = KeyedScheduler(scheduler, _courses(self._run, stage.tried))
         return stage.searcher, scheduler
 
+    def _limit(self) -> int:
+        """Return how many trials there may be at a time now."""
+        return self._room.limit
+
     def _publish(self, progress: Progress) -> None:
         if self._lease.lost:
             return
+        if progress.stage not in ENDED:
+            progress = dataclasses.replace(progress, note=self._room.note)
         # A sweep outlives a moment in which its directory cannot be written.
         with contextlib.suppress(ResultsError):
             storage.write_json(RunPaths(self._run).progress, progress.to_dict())

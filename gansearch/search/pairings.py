@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 POPULATION = ("pbt", "pb2")
 """Schedulers that change values while trials run."""
+PAUSING = ("hyperband", *POPULATION)
+"""Schedulers that let trials wait for others."""
 INDEXED = ("random", "sobol", "grid")
 """Searchers that learn nothing: point i is known before the sweep starts."""
 

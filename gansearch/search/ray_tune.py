@@ -19,7 +19,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 
 from gansearch.core.datasets import Dataset
 from gansearch.placement import Placement
-from gansearch.search.cluster import check_resources
+from gansearch.search.capacity import room_now
 from gansearch.search.losses import ROOM_SECONDS, Losses
 from gansearch.search.observer import Observer
 from gansearch.search.population import Population
@@ -62,7 +62,7 @@ def _kept_idle(bundle: Mapping[str, float], count: int) -> Iterator[None]:
     if count <= 0:
         yield
         return
-    group = placement_group([{name.upper(): share for name, share in bundle.items()}] * count)
+    group = placement_group([dict(bundle)] * count)
     try:
         group.wait(ROOM_SECONDS)
         yield
@@ -110,7 +110,7 @@ def run_trials(
     """
     resources = study.resources
     trainable = tune.with_parameters(worker, recorder=observer.recorder, data=data, placement=placement(study))
-    bundle = {"cpu": resources.cpu, **({"gpu": resources.gpu} if resources.gpu else {})}
+    bundle = resources.bundle()
     losses = Losses(observer, study.limits, resources)
     waiting = pauses(scheduler)
     population = searcher if isinstance(searcher, Population) else None
@@ -126,14 +126,14 @@ def run_trials(
     log.setLevel(logging.CRITICAL)
     try:
         with (
-            _kept_idle(bundle, check_resources(resources) - max_concurrent if waiting else 0),
+            _kept_idle(bundle, room_now(resources) - study.max_concurrent if waiting and study.max_concurrent else 0),
             _seeded(study.seed),
             any_loss_survived(),
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", module=r"ray\.tune\.schedulers\.pb2|sklearn\.")
             tune.Tuner(
-                tune.with_resources(trainable, bundle),
+                tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
                 param_space=population.param_space() if population else None,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher if isinstance(searcher, SpecSearcher) else None,

@@ -7,6 +7,7 @@ handed a whole trial and Tune never sees a nested configuration.
 from __future__ import annotations
 
 import collections
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ class SpecSearcher(Searcher):
         repeats: replicates of each point.
         make_spec: (proposal, replicate) -> the trial.
         tried: what the stage tried before.
+        limit: how many trials there may be at a time now; without one, as many as Tune asks for.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class SpecSearcher(Searcher):
         repeats: int,
         make_spec: Callable[[Proposal, int], TrialSpec],
         tried: Sequence[Tried] = (),
+        limit: Callable[[], int] = lambda: sys.maxsize,
     ) -> None:
         super().__init__(metric=METRIC, mode="max")
         self._strategy, self._num_points, self._repeats, self._make_spec = strategy, num_points, repeats, make_spec
+        self._limit = limit
         self._begun = frozenset(one.number for one in tried)
         self._taken, self._exhausted = len(tried), False
         self._waiting = collections.deque((one.number, spec) for one in tried for spec in one.todo)
@@ -78,6 +82,8 @@ class SpecSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial's configuration, None while it must wait, or FINISHED after the last."""
+        if len(self._running) >= self._limit():
+            return None
         if not self._waiting and not self._propose():
             return Searcher.FINISHED
         number, spec = self._waiting[0]

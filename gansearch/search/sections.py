@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 
 from gansearch.errors import ConfigError
 from gansearch.protocols import PROTOCOLS, Protocol
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
 _SECONDS = (86_400, 3_600, 60, 1)
+_OF_RAY = ("cpu", "gpu", "memory", "object_store_memory")
 OUT_OF_MEMORY = ("retry", "fail")
 """What may become of a trial that ran out of memory."""
+GIGABYTE = 1e9
+"""Bytes in a unit of `resources.memory`."""
 _ROUNDING = 1e-9
 """Shares that fall short of a whole trial by no more than this count as one: 1 // 0.2 is 4, for 0.2 is not a fifth."""
 
@@ -30,24 +34,50 @@ class Resources:
     Attributes:
         cpu: processor cores, above 0, fractions allowed.
         gpu: GPUs, 0 or more; a fraction shares one, above 1 it must be whole.
+        memory: GB (10^9 bytes) of memory that Ray sets aside on the machine, 0 or more; a trial that takes more is
+            not stopped by it.
+        custom: amounts, above 0, of resources that the machines were started with, by name: a limit for each machine.
     """
 
     cpu: float = 1.0
     gpu: float = 0.0
+    memory: float = 0.0
+    custom: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(0 < self.cpu < math.inf, "resources.cpu", "above 0", self.cpu)
         require(0 <= self.gpu < math.inf, "resources.gpu", "0 or more", self.gpu)
         require(self.gpu <= 1 or float(self.gpu).is_integer(), "resources.gpu", "whole when above 1", self.gpu)
+        require(0 <= self.memory < math.inf, "resources.memory", "0 or more", self.memory)
+        for name, amount in self.custom.items():
+            ours = name and name.lower() not in _OF_RAY and ":" not in name
+            require(bool(ours), "a name in resources.custom", "other than Ray's own resources", repr(name))
+            require(0 < amount < math.inf, f"resources.custom.{name}", "above 0", amount)
+            whole = amount <= 1 or float(amount).is_integer()
+            require(whole, f"resources.custom.{name}", "whole when above 1", amount)
+
+    def bundle(self) -> dict[str, float]:
+        """Return what a trial takes, by Ray's names; memory in bytes."""
+        taken = {"CPU": self.cpu, "GPU": self.gpu, "memory": self.memory * GIGABYTE, **self.custom}
+        return {name: amount for name, amount in taken.items() if amount}
 
     def fit(self, cpus: float, gpus: float) -> int:
-        """Return how many trials fit on a machine with so many CPUs and GPUs; a trial's share lies on one GPU."""
+        """Return how many trials fit on a machine's CPUs and GPUs; a trial's share lies on one GPU."""
         fit = _shares(cpus, self.cpu)
         if 0 < self.gpu <= 1:
             fit = min(fit, int(gpus) * _shares(1, self.gpu))
         elif self.gpu:
             fit = min(fit, _shares(gpus, self.gpu))
         return fit
+
+    def fit_on(self, machine: Mapping[str, float]) -> int:
+        """Return how many trials fit on a machine.
+
+        Args:
+            machine: amounts of what it has, by Ray's names.
+        """
+        others = [_shares(machine.get(n, 0.0), a) for n, a in self.bundle().items() if n not in ("CPU", "GPU")]
+        return min([self.fit(machine.get("CPU", 0.0), machine.get("GPU", 0.0)), *others])
 
 
 def _shares(amount: float, share: float) -> int:
@@ -101,6 +131,7 @@ class Limits:
         max_failures: times that a trial is restarted after its worker was lost, 0 or more.
         checkpoint_seconds: least time between two checkpoints of a trial, in seconds, 0 or more: the most that a
             crash costs it, but for the report that it was working on.
+        wait_for_machines: seconds to wait while no machine is there that a trial fits on, above 0; None for ever.
         heartbeat: seconds without a report after which a trial's worker is taken for lost, and killed, above 0; None
             for ten times the longest wait for a report of the stage so far, at least a quarter of an hour.
         out_of_memory: what becomes of a trial that ran out of its machine's or its GPU's memory: `retry` restarts it
@@ -113,11 +144,12 @@ class Limits:
     stop_if_first_fail: int | None = 5
     max_failures: int = 2
     checkpoint_seconds: float = 30.0
+    wait_for_machines: float | None = 1800.0
     heartbeat: float | None = None
     out_of_memory: str = "retry"
 
     def __post_init__(self) -> None:
-        for name in ("time_limit", "gpu_hours", "heartbeat"):
+        for name in ("time_limit", "gpu_hours", "heartbeat", "wait_for_machines"):
             value = getattr(self, name)
             require(value is None or 0 < value < math.inf, f"limits.{name}", "above 0", value)
         first = self.stop_if_first_fail

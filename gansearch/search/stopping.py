@@ -17,8 +17,10 @@ from ray import tune
 
 from gansearch import schema
 from gansearch.paths import RunPaths
+from gansearch.search.capacity import Room
 from gansearch.search.lease import Lease
 from gansearch.search.observer import Observer
+from gansearch.search.progress import duration
 from gansearch.search.sections import Limits
 
 LOOK_SECONDS = 0.5
@@ -108,10 +110,14 @@ class Limiter(tune.Stopper):
         observer: what the stage has come to.
         gpus: GPUs a trial takes.
         request: whether somebody asks for the end.
+        room: what the cluster has room for; None where no machine is waited for.
     """
 
-    def __init__(self, limits: Limits, observer: Observer, *, gpus: float, request: StopRequest) -> None:
+    def __init__(
+        self, limits: Limits, observer: Observer, *, gpus: float, request: StopRequest, room: Room | None = None
+    ) -> None:
         self._limits, self._observer, self._gpus, self._request = limits, observer, gpus, request
+        self._room = room
         self._started = time.monotonic()
         self._looked = -math.inf
         self.reason: Reason | None = None
@@ -148,6 +154,10 @@ class Limiter(tune.Stopper):
             return Reason(f"the time limit of {limits.time_limit:g} s was reached", spent=True)
         if limits.gpu_hours is not None and self._observer.trial_seconds * self._gpus / 3600 > limits.gpu_hours:
             return Reason(f"the limit of {limits.gpu_hours:g} GPU hours was reached", spent=True)
+        longest = limits.wait_for_machines
+        if longest is not None and self._room is not None and self._room.waited > longest:
+            waited = duration(longest)
+            return Reason(f"no machine that a trial fits on was there for {waited} (limits.wait_for_machines)")
         first, failed = limits.stop_if_first_fail, ended[schema.FAILED]
         if first is not None and failed >= first and ended.total() == failed:
             return Reason(f"the first {failed} trials all failed, the last with: {self._observer.last_error}")

@@ -16,7 +16,8 @@ from gansearch.errors import ConfigError, ResultsError, nearest
 from gansearch.parts import DamagedPartError
 from gansearch.paths import RunPaths
 from gansearch.search import history
-from gansearch.search.cluster import check_resources, connected
+from gansearch.search.capacity import Room, open_room
+from gansearch.search.cluster import connected
 from gansearch.search.confirm import check_enough, check_scored
 from gansearch.search.driver import Driver, SweepResult
 from gansearch.search.lease import Lease, held
@@ -79,11 +80,9 @@ def sweep(
     warm_start = read_warm_start(study, data.digests["valid"])
     for note in warm_start.notes:
         on_note(note)
-    with _cluster(study, address) as concurrent, held(run) as lease:
+    with _cluster(study, address) as room, held(run) as lease:
         write_plan(study, data, run)
-        return Driver(
-            study, data, run, lease=lease, concurrent=concurrent, on_progress=on_progress, warm_start=warm_start
-        ).run()
+        return Driver(study, data, run, lease=lease, room=room, on_progress=on_progress, warm_start=warm_start).run()
 
 
 def resume(
@@ -145,9 +144,9 @@ def resume(
             notes.append(f"versions differ from those that the sweep was started with: {'; '.join(others)}")
         for note in notes:
             on_note(note)
-        with _cluster(study, address) as concurrent:
+        with _cluster(study, address) as room:
             return Driver(
-                study, data, run, lease=lease, concurrent=concurrent, on_progress=on_progress, warm_start=warm_start
+                study, data, run, lease=lease, room=room, on_progress=on_progress, warm_start=warm_start
             ).run()
 
 
@@ -194,13 +193,13 @@ def confirm(
             rewrite_plan(run, plan, study, {"confirm": study.to_dict()["confirm"]})
         for note in _unfinished_notes(run, "confirm"):
             on_note(note)
-        with _cluster(study, address) as concurrent:
+        with _cluster(study, address) as room:
             return Driver(
                 study,
                 data,
                 run,
                 lease=lease,
-                concurrent=concurrent,
+                room=room,
                 on_progress=on_progress,
                 search=False,
             ).run()
@@ -244,11 +243,10 @@ def _load(study: Study, data_dir: str | Path | None, download: bool) -> Dataset:
 
 
 @contextlib.contextmanager
-def _cluster(study: Study, address: str | None) -> Iterator[int]:
-    """Connect to a cluster for the time of the block; give how many of the study's trials run at a time."""
+def _cluster(study: Study, address: str | None) -> Iterator[Room]:
+    """Connect to a cluster for the time of the block; give the room that it has for the study's trials."""
     with connected(address):
-        capacity = check_resources(study.resources)
-        yield min(capacity, study.max_concurrent or capacity)
+        yield open_room(study)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ import ray
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from gansearch.errors import ResourceError
-from gansearch.search.cluster import check_resources, connected
+from gansearch.search.capacity import check_resources
+from gansearch.search.cluster import connected
 from gansearch.search.ray_tune import placement
 from gansearch.search.schedulers import make_scheduler
 from gansearch.search.sections import Resources
