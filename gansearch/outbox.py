@@ -54,7 +54,7 @@ def deliver(run: Location) -> int:
             if wanted:
                 storage.write_bytes(target, path.read_bytes())
                 delivered += 1
-            path.unlink()
+            path.unlink(missing_ok=True)  # another process here may deliver too
     shutil.rmtree(here.root, ignore_errors=True)
     return delivered
 

@@ -31,6 +31,7 @@ _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _MISSING = (FileNotFoundError, NotADirectoryError)
 # Of a file system, these do not pass by themselves; of an object store, anything else may.
 _LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+_HINT = "check the free space and the permissions there"
 FIRST_PAUSE = 0.5
 """Seconds before the second try of an operation; each further pause is twice as long."""
 LONGEST_PAUSE = 20.0
@@ -145,7 +146,7 @@ class RemotePath:
             raise
         except (OSError, pa.ArrowException) as error:
             raise StorageError(
-                f"{self} cannot be reached: {_short(error)}",
+                f"{self} is out of reach: {_short(error)}",
                 hint="check the network, the bucket's name, and the credentials in the environment",
             ) from error
 
@@ -212,7 +213,8 @@ def _store(base: Base) -> Any:
         store, _ = fs.FileSystem.from_uri(f"{base.scheme}://bucket/x{base.query}")
         if isinstance(store, fs.S3FileSystem) and not base.query:
             # A part is small: one upload of it all, where else there were three requests.
-            store = fs.S3FileSystem(region=store.region, allow_delayed_open=True)
+            endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+            store = fs.S3FileSystem(region=store.region, endpoint_override=endpoint, allow_delayed_open=True)
     except (pa.ArrowException, OSError) as error:
         if "nrecognized filesystem" not in str(error):
             raise ResultsError(f"the store of {base.scheme}:// cannot be used: {_short(error)}") from error
@@ -254,7 +256,7 @@ def _short(error: BaseException) -> str:
 def reason(error: OSError) -> str:
     """Return what went wrong, without the path that the caller names."""
     if isinstance(error, StorageError):
-        return error.message
+        return error.message.partition("out of reach: ")[2] or error.message
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -419,5 +421,5 @@ def writing(place: Location) -> Iterator[None]:
         yield
     except OSError as error:
         raise ResultsError(
-            f"cannot write {place}: {reason(error)}", hint="check the free space and the permissions there"
+            f"cannot write {place}: {reason(error)}", hint=getattr(error, "hint", None) or _HINT
         ) from error
