@@ -87,10 +87,11 @@ class SpecSearcher(Searcher):
         if not self._waiting and not self._propose():
             return Searcher.FINISHED
         number, spec = self._waiting[0]
-        if any(spec.key == key for _, key in self._running.values()):
+        key = spec.key  # a hash of the configuration: once, not for each that runs
+        if any(key == other for _, other in self._running.values()):
             return None
         self._waiting.popleft()
-        self._running[trial_id] = number, spec.key
+        self._running[trial_id] = number, key
         return {SPEC: spec.to_dict(), REPEAT: number in self._begun}
 
     def _propose(self) -> bool:
