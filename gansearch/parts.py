@@ -7,6 +7,7 @@ parts, with no code of ours.
 from __future__ import annotations
 
 import datetime
+import functools
 import operator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ def is_compacted(path: Location) -> bool:
     return path.name.startswith(COMPACTED)
 
 
+@functools.cache
 def arrow_schema(table: schema.Table) -> pa.Schema:
     """Return a table's Arrow schema; units and meanings travel as field metadata, the version as table metadata."""
     fields = [
