@@ -130,7 +130,7 @@ class LocalCluster:
         gpus: float = 0,
         resources: Mapping[str, float] | None = None,
         env: Mapping[str, str] | None = None,
-        python: str = sys.executable,
+        cwd: Path | None = None,
     ) -> Node:
         """Start a worker node and wait until the cluster has it.
 
@@ -139,12 +139,12 @@ class LocalCluster:
             gpus: GPUs that it claims to have.
             resources: other resources that it offers.
             env: environment variables of this node, beside those of the cluster.
-            python: the interpreter of its processes.
+            cwd: the current folder of its processes.
         """
         custom = ", ".join(f'"{name}": {amount:g}' for name, amount in (resources or {}).items())
         options = [f"--address={self.address}", f"--num-cpus={cpus:g}", f"--num-gpus={gpus:g}"]
         options += [f"--resources={{{custom}}}"] if custom else []
-        return self._start(str(len(list(self._folder.iterdir()))), options, env or {}, python)
+        return self._start(str(len(list(self._folder.iterdir()))), options, env or {}, cwd)
 
     def kill(self, node: Node) -> None:
         """End all processes of a node at once, as a machine that loses its power does."""
@@ -172,7 +172,7 @@ class LocalCluster:
             options += [f"--num-cpus={self._head_cpus:g}", f"--num-gpus={self._head_gpus:g}"]
             options += [f"--include-dashboard={str(self._jobs).lower()}", f"--dashboard-port={dashboard}"]
             try:
-                self._start(f"head{attempt or ''}", options, {}, sys.executable)
+                self._start(f"head{attempt or ''}", options, {})
             except RuntimeError:
                 if attempt == _TRIES - 1:
                     raise
@@ -182,10 +182,10 @@ class LocalCluster:
             self.dashboard = f"http://127.0.0.1:{dashboard}" if self._jobs else None
             return
 
-    def _start(self, name: str, options: Sequence[str], env: Mapping[str, str], python: str) -> Node:
+    def _start(self, name: str, options: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> Node:
         agent, grpc, runtime_env, metrics = _free_ports(4)
         command = [
-            *(python, "-m", "ray.scripts.scripts", "start", "--block", *options),
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options),
             *("--node-ip-address=127.0.0.1", f"--temp-dir={self.temp_dir}", "--disable-usage-stats"),
             f"--object-store-memory={_OBJECT_STORE}",
             # Several nodes on one machine: 0 lets the system choose; the defaults of these would clash.
@@ -200,6 +200,7 @@ class LocalCluster:
             process = subprocess.Popen(
                 command,
                 env=environment,
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gansearch.cli import funnel, models, rescore, resume, shipped, sweeps, tables, trials
+from gansearch.cli import doctor, funnel, models, rescore, resume, shipped, sweeps, tables, trials
 from gansearch.cli.output import flush, say
 from gansearch.cli.parser import make_parser, parse
 from gansearch.errors import UserError
@@ -17,6 +17,7 @@ from gansearch.errors import UserError
 COMMANDS = (
     *sweeps.COMMANDS,
     *resume.COMMANDS,
+    *doctor.COMMANDS,
     *funnel.COMMANDS,
     *tables.COMMANDS,
     *rescore.COMMANDS,

@@ -16,6 +16,7 @@ import ray.exceptions
 from ray._private import worker as ray_worker
 
 from gansearch.errors import ResourceError
+from gansearch.search.authentication import check_token
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a cluster's address to answer."""
@@ -78,10 +79,14 @@ def _connect(address: str) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Raise OSError unless something listens at `host:port`: Ray itself would try for two minutes."""
+    """Raise an error unless something listens at `host:port` and takes this process's token.
+
+    Ray itself would try for two minutes.
+    """
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        check_token(address, CONNECT_SECONDS)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ NOT_RUN = {
     "gansearch resume runs/quickstart --rerun failed": "as above",
     "gansearch confirm runs/quickstart": "as above",
     "gansearch confirm runs/quickstart --top 2 --seeds 5": "as above",
+    "gansearch doctor": "starts Ray; see test_doctor",
+    "gansearch doctor quickstart --out runs/new": "as above",
+    "gansearch doctor mnist --out s3://bucket/runs/mnist --address 10.0.0.1:6379": "needs a cluster",
     "gansearch stop runs/quickstart": "nothing runs there; see test_sweeps",
     "gansearch train paper/mnist --epochs 30": "needs MNIST and takes half an hour",
 }

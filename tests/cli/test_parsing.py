@@ -32,7 +32,7 @@ def _examples(text: str) -> list[str]:
 
 
 def test_the_commands() -> None:
-    sweeps = ["sweep", "status", "stop", "resume", "confirm"]
+    sweeps = ["sweep", "status", "stop", "resume", "confirm", "doctor"]
     tables = ["finalists", "best", "front", "table1"]
     assert sweeps + tables + ["rescore", "train", "reproduce", "sample", "export", "spaces", "schema"] == NAMES
 
