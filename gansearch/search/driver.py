@@ -7,12 +7,12 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ray.tune.schedulers import TrialScheduler
 
 from gansearch import schema, storage
+from gansearch.compaction import Compactor
 from gansearch.core.datasets import Dataset
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths, TrialKey
@@ -37,9 +37,13 @@ from gansearch.search.stopping import Limiter, Reason, StopRequest
 from gansearch.search.strategies import Scheduler
 from gansearch.search.study import Study
 from gansearch.search.warm_start import WarmStart
+from gansearch.search.worker import TrialWorker
+from gansearch.spec import TrialSpec
+from gansearch.storage import Location
 from gansearch.trial import describe as describe_error
 
 if TYPE_CHECKING:
+    from ray import tune
     from ray.tune.schedulers import TrialScheduler
 
 
@@ -54,7 +58,7 @@ class SweepResult:
         ended: trials by status, over all stages, those of earlier drivers among them.
     """
 
-    run: Path
+    run: Location
     complete: bool
     reason: str | None
     ended: dict[str, int]
@@ -93,23 +97,25 @@ class Driver:
         on_progress: hears each progress.
         warm_start: what `start_from` gives the searcher.
         search: whether the search stage runs; without it, confirm alone.
+        worker: what runs a trial in its process.
     """
 
     def __init__(
         self,
         study: Study,
         data: Dataset,
-        run: Path,
+        run: Location,
         *,
         lease: Lease,
         room: Room,
         on_progress: Callable[[Progress], None],
         warm_start: WarmStart | None = None,
         search: bool = True,
+        worker: type[tune.Trainable] = TrialWorker,
     ) -> None:
         self._study, self._data, self._run, self._room = study, data, run, room
         self._lease, self._on_progress, self._searches = lease, on_progress, search
-        self._warm_start = warm_start or WarmStart()
+        self._warm_start, self._worker = warm_start or WarmStart(), worker
         self._request = StopRequest(run, lease)
         self._started = time.monotonic() - _elapsed_before(run)
         self._ended: collections.Counter[str] = collections.Counter()
@@ -223,13 +229,22 @@ class Driver:
             self._ended += ended
             self._progress = progress
             return None
+        compactor = Compactor(self._run, self._lease.claim.id)
+        for row in (row for one in stage.tried for row in one.ended if stage.name == "search"):
+            compactor.ended(history.row_key(row), [row["protocol_id"]])
+
+        def on_outcome(spec: TrialSpec) -> None:
+            if spec.stage == "search":  # what was confirmed is few, and is read trial by trial
+                compactor.ended(spec.key, [p.id for p in spec.protocols])
+
         observer = Observer(
-            Recorder(self._run, self._lease.claim.id),
+            Recorder(self._run, self._lease.claim.id, study.limits.storage_patience),
             self._data.digests,
             progress,
             slots=self._room.limit,
             searched=tuple(p.name for p in study.space.parameters),
             publish=self._publish,
+            on_outcome=on_outcome,
         )
         limiter = Limiter(stage.limits, observer, gpus=study.resources.gpu, request=self._request, room=self._room)
         searcher, scheduler = self._tune(stage)
@@ -242,8 +257,10 @@ class Driver:
                 max_concurrent=study.max_concurrent or stage.searcher.num_trials,
                 observer=observer,
                 limiter=limiter,
+                worker=self._worker,
             )
         finally:
+            compactor.close()
             reason = limiter.reason
             left = 0 if self._lease.lost else observer.interrupt(reason.text if reason else "the driver ended")
             self._ended += observer.ended
@@ -303,7 +320,7 @@ class Driver:
         )
 
 
-def _elapsed_before(run: Path) -> float:
+def _elapsed_before(run: Location) -> float:
     """Return the seconds that earlier drivers of the run took."""
     from gansearch.search.progress import read_progress
 
@@ -330,7 +347,7 @@ def _changes(study: Study, row: Row) -> str:
     return changes_of(history.row_config(row), [p.name for p in study.space.parameters])
 
 
-def _courses(run: Path, tried: Sequence[history.Tried]) -> list[Course]:
+def _courses(run: Location, tried: Sequence[history.Tried]) -> list[Course]:
     """Return the reports of a stage's earlier trials that count."""
     keys: list[TrialKey] = []
     unfinished: list[TrialKey] = []

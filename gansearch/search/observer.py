@@ -41,6 +41,7 @@ class Observer(tune.Callback):
         slots: trials that run at a time, at most.
         searched: names of the searched parameters, for display.
         publish: called with the progress as it goes.
+        on_outcome: told of each trial that has its rows, all with an outcome.
 
     Attributes:
         recorder: the run directory.
@@ -57,9 +58,10 @@ class Observer(tune.Callback):
         slots: int,
         searched: tuple[str, ...],
         publish: Callable[[Progress], None],
+        on_outcome: Callable[[TrialSpec], None] = lambda _: None,
     ) -> None:
         self.recorder, self._digests = recorder, digests
-        self._slots, self._searched, self._publish = slots, searched, publish
+        self._slots, self._searched, self._publish, self._on_outcome = slots, searched, publish, on_outcome
         self._started, self._elapsed_before = time.monotonic(), progress.elapsed
         self._published = 0.0
         self._running: dict[str, TrialSpec] = {}
@@ -204,6 +206,7 @@ class Observer(tune.Callback):
         epochs = before["epochs"] if before is not None else 0
         error = f"replaced at epoch {epochs} by a copy of {spec.parent_id}"
         self.ended[self._write(trial_id, schema.STOPPED, error)] += 1
+        self._on_outcome(self._running[trial_id])
         self._running[trial_id] = spec
         self._update(planned=self.progress.planned + 1)
 
@@ -224,6 +227,8 @@ class Observer(tune.Callback):
 
     def _end(self, trial_id: str, status: str) -> None:
         self.ended[status] += 1
+        if status not in schema.UNFINISHED:
+            self._on_outcome(self._running[trial_id])
         self._spent += self._seconds(trial_id, time.monotonic())
         self._counted += 1
         self._keep_value(trial_id)

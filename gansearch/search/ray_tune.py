@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-import shutil
 import tempfile
 import uuid
 import warnings
@@ -30,6 +29,7 @@ from gansearch.search.study import Study
 from gansearch.search.tune_actors import any_loss_survived
 from gansearch.search.worker import TrialWorker
 from gansearch.seeds import stream
+from gansearch.storage import remove_tree
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial as TuneTrial
@@ -116,7 +116,7 @@ def run_trials(
     population = searcher if isinstance(searcher, Population) else None
     run = observer.recorder.run.absolute()
     for left in run.glob(f"{SCRATCH}*"):  # of a driver that was killed: there is one at a time
-        shutil.rmtree(left, ignore_errors=True)
+        remove_tree(left)
     # Where every node finds a checkpoint that Tune hands on; else no file of Tune's is needed elsewhere.
     shared = run / f"{SCRATCH}{uuid.uuid4().hex[:12]}"
     scratch = shared if waiting else Path(tempfile.mkdtemp(prefix="gansearch-tune-"))
@@ -158,7 +158,7 @@ def run_trials(
     finally:
         losses.close()
         log.setLevel(level)
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
 
 
 def _trial_id(trial: TuneTrial) -> str:

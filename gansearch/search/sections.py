@@ -128,6 +128,8 @@ class Limits:
         time_limit: seconds of wall-clock time of the search, above 0; None for no limit.
         gpu_hours: GPU hours of the search's trials together, above 0; None for no limit.
         stop_if_first_fail: end when this many trials have run and all failed, 1 or more; None for never.
+        storage_patience: seconds for which a trial waits and tries again while the run directory's storage is away, 0
+            or more; its rows wait on its machine's disk meanwhile.
         max_failures: times that a trial is restarted after its worker was lost, 0 or more.
         checkpoint_seconds: least time between two checkpoints of a trial, in seconds, 0 or more: the most that a
             crash costs it, but for the report that it was working on.
@@ -143,6 +145,7 @@ class Limits:
     gpu_hours: float | None = None
     stop_if_first_fail: int | None = 5
     max_failures: int = 2
+    storage_patience: float = 600.0
     checkpoint_seconds: float = 30.0
     wait_for_machines: float | None = 1800.0
     heartbeat: float | None = None
@@ -155,12 +158,8 @@ class Limits:
         first = self.stop_if_first_fail
         require(first is None or first >= 1, "limits.stop_if_first_fail", "1 or more", first)
         require(self.max_failures >= 0, "limits.max_failures", "0 or more", self.max_failures)
-        require(
-            0 <= self.checkpoint_seconds < math.inf,
-            "limits.checkpoint_seconds",
-            "0 or more",
-            self.checkpoint_seconds,
-        )
+        for name in ("checkpoint_seconds", "storage_patience"):
+            require(0 <= getattr(self, name) < math.inf, f"limits.{name}", "0 or more", getattr(self, name))
         require(
             self.out_of_memory in OUT_OF_MEMORY,
             "limits.out_of_memory",

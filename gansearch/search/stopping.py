@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,9 +21,12 @@ from gansearch.search.lease import Lease
 from gansearch.search.observer import Observer
 from gansearch.search.progress import duration
 from gansearch.search.sections import Limits
+from gansearch.storage import Location, RemotePath, StorageError
 
 LOOK_SECONDS = 0.5
 """Least time between two looks into the run directory: Tune asks after every event, and storage may be far away."""
+LOOK_SECONDS = 3.0
+"""Least time between two looks for a stop request on an object store."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -49,10 +51,11 @@ class StopRequest:
         lease: this process's hold on it; None where nothing else could take it.
     """
 
-    def __init__(self, run: Path, lease: Lease | None = None) -> None:
+    def __init__(self, run: Location, lease: Lease | None = None) -> None:
         self._lease = lease
         self._file = RunPaths(run).stop_request
         self._signal: signal.Signals | None = None
+        self._looked = -math.inf
 
     @property
     def signalled(self) -> bool:
@@ -70,11 +73,22 @@ class StopRequest:
             return Reason(f"interrupted by {self._signal.name}")
         if self.lost:
             return Reason("another driver took the run over")
-        return Reason("stopped on request") if self._file.exists() else None
+        return Reason("stopped on request") if self._asked() else None
+
+    def _asked(self) -> bool:
+        """Return whether the file is there, as of the last look: on an object store each look is a request."""
+        now = time.monotonic()
+        if isinstance(self._file, RemotePath) and now - self._looked < LOOK_SECONDS:
+            return False
+        self._looked = now
+        with contextlib.suppress(OSError):  # a store that is away: a signal still ends the sweep
+            return self._file.exists()
+        return False
 
     def clear_file(self) -> None:
         """Remove the file, so that it does not end another sweep."""
-        self._file.unlink(missing_ok=True)
+        with contextlib.suppress(StorageError):  # whoever goes on removes it
+            self._file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

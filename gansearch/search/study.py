@@ -321,7 +321,11 @@ def _confirm(data: Mapping[str, Any], final: Protocol) -> Confirm:
 def _limits(data: Mapping[str, Any]) -> Limits:
     value = data.get("limits", {})
     if isinstance(value, Mapping):
-        durations = [name for name in ("time_limit", "heartbeat", "wait_for_machines") if value.get(name) is not None]
+        durations = [
+            name
+            for name in ("time_limit", "heartbeat", "storage_patience", "wait_for_machines")
+            if value.get(name) is not None
+        ]
         value = {**value, **{name: parse_duration(value[name], f"limits.{name}") for name in durations}}
     return parsing.build(Limits, value, "limits")
 

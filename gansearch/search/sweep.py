@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from gansearch import schema
+from gansearch import outbox, schema, storage
 from gansearch.core.datasets import Dataset, check_fits, describe, load
 from gansearch.errors import ConfigError, ResultsError, nearest
 from gansearch.parts import DamagedPartError
@@ -35,6 +35,7 @@ from gansearch.search.progress import Progress
 from gansearch.search.strategies import RESUMED
 from gansearch.search.study import Study, load_study
 from gansearch.search.warm_start import read_warm_start
+from gansearch.storage import Location, RemotePath, location
 
 RERUNNABLE = (schema.FAILED, schema.DIVERGED, schema.STOPPED, schema.COLLAPSED)
 """How a trial may have ended that is given another try."""
@@ -42,7 +43,7 @@ RERUNNABLE = (schema.FAILED, schema.DIVERGED, schema.STOPPED, schema.COLLAPSED)
 
 def sweep(
     study: Study | str | Path,
-    out: str | Path,
+    out: Location | str,
     *,
     data_dir: str | Path | None = None,
     download: bool = True,
@@ -73,7 +74,7 @@ def sweep(
     """
     if not isinstance(study, Study):
         study = load_study(study)
-    run = Path(out).absolute()
+    run = location(out).absolute()
     check_run_directory(run)
     check_study_fits(study)
     data = _load(study, data_dir, download)
@@ -86,7 +87,7 @@ def sweep(
 
 
 def resume(
-    run: str | Path,
+    run: Location | str,
     *,
     num_trials: int | None = None,
     space: str | None = None,
@@ -120,7 +121,7 @@ def resume(
     for status in rerun:
         if status not in RERUNNABLE:
             raise ConfigError(f"trials that ended {status} cannot run again", hint=nearest(status, RERUNNABLE))
-    run = Path(run).absolute()
+    run = location(run).absolute()
     read_plan(run)  # that there is one: a claim makes folders
     with held(run) as lease, _whole_tables():
         plan = read_plan(run)  # another driver may have extended it until now
@@ -133,6 +134,7 @@ def resume(
         data = _load(study, data_dir, download)
         check_data(plan, data)
         warm_start = read_warm_start(study, data.digests["valid"])
+        _deliver(run, on_note)
         _migrate(run, lease, on_note)
         if study.to_dict() != plan.study.to_dict():
             changes = {"num_trials": study.num_trials} | ({"space": space} if space else {})
@@ -151,7 +153,7 @@ def resume(
 
 
 def confirm(
-    run: str | Path,
+    run: Location | str,
     *,
     top: int | None = None,
     seeds: int | None = None,
@@ -179,7 +181,7 @@ def confirm(
         UserError: when the run is held by another driver, has fewer completed configurations than `top`, or holds
             complete confirm trials without a score under one of the protocols; nothing has run then.
     """
-    run = Path(run).absolute()
+    run = location(run).absolute()
     read_plan(run)  # that there is one: a claim makes folders
     with held(run) as lease, _whole_tables():
         plan = read_plan(run)  # another driver may have extended it until now
@@ -188,6 +190,7 @@ def confirm(
         check_scored(run, study)
         data = _load(study, data_dir, download)
         check_data(plan, data)
+        _deliver(run, on_note)
         _migrate(run, lease, on_note)
         if study.to_dict() != plan.study.to_dict():
             rewrite_plan(run, plan, study, {"confirm": study.to_dict()["confirm"]})
@@ -205,7 +208,7 @@ def confirm(
             ).run()
 
 
-def check_run_directory(run: Path) -> None:
+def check_run_directory(run: Location) -> None:
     """Raise ResultsError unless a new sweep can be written to the directory."""
     paths = RunPaths(run)
     if paths.plan.exists():
@@ -217,6 +220,9 @@ def check_run_directory(run: Path) -> None:
         raise ResultsError(f"{run} is a file, not a directory", hint="give another directory with --out")
     if run.is_dir() and any(paths.table(name).exists() for name in ("trials", "curves")):
         raise ResultsError(f"{run} already holds tables of other trials", hint="give another directory with --out")
+    if isinstance(run, RemotePath):
+        storage.probe(run)
+        return
     existing = next(folder for folder in (run, *run.parents) if folder.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         raise ResultsError(f"{run} cannot be written: {existing} is not a writable directory", hint="give another one")
@@ -261,13 +267,19 @@ def _whole_tables() -> Iterator[None]:
         ) from error
 
 
-def _migrate(run: Path, lease: Lease, on_note: Callable[[str], None]) -> None:
+def _migrate(run: Location, lease: Lease, on_note: Callable[[str], None]) -> None:
     migrated = history.migrate(run, lease.claim.id)
     if migrated:
         on_note(f"{migrated} part files of an older version of the tables were rewritten in version {schema.VERSION}")
 
 
-def _unfinished_notes(run: Path, stage: str | None = None) -> Iterator[str]:
+def _deliver(run: Location, on_note: Callable[[str], None]) -> None:
+    delivered = outbox.deliver(run)
+    if delivered:
+        on_note(f"{delivered} part files were delivered that waited on this machine for the storage to come back")
+
+
+def _unfinished_notes(run: Location, stage: str | None = None) -> Iterator[str]:
     """Say how the trials go on that were started and have no outcome."""
     keys = [key for key in history.started_keys(run) if stage in (None, key.stage)]
     epochs = history.unfinished(run, keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from ray import tune
 
+from gansearch import outbox
 from gansearch.core.datasets import Dataset
 from gansearch.errors import ResultsError
 from gansearch.placement import Placement
@@ -43,6 +45,8 @@ class TrialWorker(tune.Trainable):
             placement: what a trial of this sweep is given.
         """
         self._data, self._placement, self._recorder = data, placement, recorder
+        with contextlib.suppress(ResultsError):  # rows of an earlier process here; storage may be away still
+            outbox.deliver(recorder.run)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
