@@ -148,7 +148,7 @@ def plan_reproduction(file: ConfigFile, seed: int | None = None) -> Plan:
 
 def reproduce(
     plan: Plan,
-    out: Path,
+    out: Location,
     *,
     data_dir: Path | None = None,
     download: bool = True,
@@ -181,7 +181,7 @@ def reproduce(
     return judge(plan, row, out)
 
 
-def judge(plan: Plan, row: Row, out: Path) -> Reproduction:
+def judge(plan: Plan, row: Row, out: Location) -> Reproduction:
     """Return the verdict on a reproduced trial's row."""
     differences = _differences(plan.recorded, row)
     values = {name: (plan.expected[name], row.get(name)) for name in _COMPARED}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gansearch.cli.output import emit, emit_json, say
 from gansearch.cli.parser import Command, add_data, add_json, data_options, integer
+from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
     from gansearch.config_files import ConfigFile
@@ -24,7 +25,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="a configuration file, or the name of a shipped one")
     parser.add_argument("--seed", type=integer(0), metavar="S", help="the trial's seed (default: the file's, else 0)")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="the run directory (default: runs/train-<config_id>-<seed>)"
+        "--out", type=location, metavar="DIR", help="the run directory (default: runs/train-<config_id>-<seed>)"
     )
     parser.add_argument("--epochs", type=integer(1), metavar="E", help="the budget, instead of the file's")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU, else cpu")
@@ -46,7 +47,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     from gansearch.trial import Trial, run
 
     spec = train_spec(load_config_file(arguments.config), arguments)
-    out: Path = arguments.out or Path("runs") / f"train-{spec.config.config_id}-{spec.seed}"
+    out: Location = arguments.out or Path("runs") / f"train-{spec.config.config_id}-{spec.seed}"
     data = load(spec.config.dataset.name, **data_options(arguments))
     check_fits(data, spec.config.algorithm.batch_size)
     recorder, placement = Recorder(out), Placement(device=_device(arguments.device), threads=arguments.threads)
@@ -131,7 +132,7 @@ def _add_reproduce(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=location,
         metavar="DIR",
         help="the run directory (default: a new one, runs/reproduce-<config_id>-<seed>-<n>); a trial that ended "
         "there is judged by its row, one that was interrupted goes on",
@@ -146,7 +147,7 @@ def run_reproduce(arguments: argparse.Namespace) -> int:
     from gansearch.reproduce import plan_reproduction, reproduce
 
     plan = plan_reproduction(load_config_file(arguments.config), arguments.seed)
-    out: Path = arguments.out or _new_directory(plan)
+    out: Location = arguments.out or _new_directory(plan)
     ended = arguments.out is not None and _ended(plan, out)
     for difference in plan.differences:
         say(f"note: another environment: {difference}")
@@ -174,7 +175,7 @@ def _new_directory(plan: Plan) -> Path:
     return next(path for n in itertools.count(1) if not (path := Path("runs") / f"{stem}-{n}").exists())
 
 
-def _ended(plan: Plan, out: Path) -> bool:
+def _ended(plan: Plan, out: Location) -> bool:
     """Return whether a run directory holds the plan's trial, and it ended."""
     from gansearch.recorder import Recorder
     from gansearch.schema import UNFINISHED
