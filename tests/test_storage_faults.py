@@ -20,6 +20,7 @@ from gansearch import outbox, parts, schema, storage
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.recorder import Checkpoint, Recorder
+from gansearch.search.lease import held
 from gansearch.storage import location
 from gansearch.yaml_files import dump_yaml
 from tests.object_store import ObjectStore, object_store
@@ -130,6 +131,24 @@ def test_a_short_absence_is_waited_for(store: ObjectStore, cache: Path, caplog: 
     assert recorder.rows(KEY, ["full-1"])[0]["status"] == schema.COMPLETE
     assert recorder.load_checkpoint(KEY) is None
     assert _files(cache) == []
+
+
+def test_one_driver_at_a_time_on_an_object_store(store: ObjectStore) -> None:
+    run = location(f"{store.uri}/run")
+    with held(run) as lease:
+        with pytest.raises(ResultsError, match=f"{run} is held by another driver: process {os.getpid()}"), held(run):
+            raise AssertionError("held twice")
+        assert not lease.lost
+        paths = RunPaths(run)
+        claim = json.loads(paths.claim(lease.claim.id).read_text())
+        dead = {**claim, "id": "dead", "pid": 2**22 + 1}  # above any process id
+        storage.write_json(paths.claim("dead"), dead)
+        Recorder(run, lease.claim.id).trial(KEY, ROW)
+        with pytest.raises(ResultsError, match="another driver holds"):
+            Recorder(run, "gone").trial(KEY, ROW)
+    with held(run):
+        assert len(list(RunPaths(run).claims.glob("*.json"))) == 1
+    assert list(RunPaths(run).claims.glob("*.json")) == []
 
 
 def test_a_full_disk_is_waited_for(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,20 @@ class TrialWorker(tune.Trainable):
         if turn is not None:
             (Path(checkpoint_dir) / _COPY).write_bytes(self._recorder.paths.checkpoint(self._spec.key).read_bytes())
 
+    def restore(self, checkpoint_path: Any) -> None:
+        """Go on from a Tune checkpoint, as Tune's own `restore` does but for one thing.
+
+        That one unpickles a certain file wherever it lies in a checkpoint, and checkpoints of schedulers that pause lie
+        in the run directory: whoever can write there could run code. Here no pickle is read.
+        """
+        checkpoint, metrics = checkpoint_path.checkpoint, checkpoint_path.metrics
+        self._iteration = metrics.get("training_iteration", 0)
+        self._time_total = metrics.get("time_total_s", 0.0)
+        self._time_since_restore, self._iterations_since_restore = 0.0, 0
+        with checkpoint.as_directory() as folder:
+            self.load_checkpoint(folder)
+        self._restored = True
+
     def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
         """Go on with the trial of a Tune checkpoint; as a copy of it where it is another member's."""
         folder = Path(str(checkpoint))

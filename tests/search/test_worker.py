@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
+from ray import tune
 
 from gansearch import schema
 from gansearch.errors import ResultsError
@@ -118,3 +121,28 @@ def test_nothing_is_written_before_the_first_step(tmp_path: Path) -> None:
     assert not run.exists()
     with pytest.raises(ResultsError, match="cannot be saved before its first report"):
         copy.save_checkpoint(str(saved))
+
+
+class _Planted:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self._trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._trace,)
+
+
+def test_no_pickle_is_read_from_a_checkpoint(tmp_path: Path) -> None:
+    """Tune's own `restore` would run whatever somebody put there."""
+    saved, trace = tmp_path / "saved", tmp_path / "code-ran"
+    saved.mkdir()
+    paused = worker(tmp_path / "run", {SPEC: TRIAL.to_dict()})
+    stepped(paused, 2)
+    paused.save_checkpoint(str(saved))
+    (saved / "_dict_checkpoint.pkl").write_bytes(pickle.dumps(_Planted(trace)))
+    found = tune.Checkpoint.from_directory(str(saved))
+    other = worker(tmp_path / "run", {SPEC: TRIAL.to_dict()})
+    other.restore(SimpleNamespace(checkpoint=found, metrics={"training_iteration": 2, "time_total_s": 1.5}))
+    assert (other.iteration, other.step()["epoch"]) == (2, 3)
+    assert not trace.exists()
