@@ -218,6 +218,10 @@ def test_a_sweep_on_an_object_store_and_every_command_on_it(store: ObjectStore, 
     search = _one_row_each(run, [schema.COMPLETE, schema.DIVERGED]).query("stage == 'search'")
     assert len(search) == 5
     assert set(rows["config_id"]) <= set(_rows(run)["config_id"])
+    warm = _study(tmp_path, searcher="tpe", num_trials=2, start_from=[run], confirm={"seeds": 0})
+    learned = _gansearch("sweep", warm, "--out", f"{store.uri}/runs/b")
+    assert learned.returncode == 0, learned.stderr
+    assert f"{run}: 5 search trials have an outcome" in learned.stderr
     stray = [str(path) for path in location(run).glob("*") if path.name.startswith(".")]
     assert stray == []
 

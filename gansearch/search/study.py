@@ -31,6 +31,7 @@ from gansearch.search.sections import (
 from gansearch.search.space import Space
 from gansearch.search.strategies import SCHEDULERS, SEARCHERS, Scheduler, Searcher, Strategy
 from gansearch.seeds import digest
+from gansearch.storage import location
 from gansearch.yaml_files import bare_name, find_file, find_shipped, load_yaml, located
 
 _EPOCHS = "algorithm.epochs"
@@ -348,6 +349,8 @@ def _start_from(value: object, folder: Path | None) -> tuple[str, ...]:
 
 
 def _entry(entry: str, folder: Path | None) -> str:
+    if not isinstance(location(entry), Path):  # a run on an object store
+        return entry
     path = (folder or Path()) / entry
     with contextlib.suppress(OSError):  # a name too long for a file is the name of none
         if path.exists():  # a folder is a run

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.records import Row, records
@@ -16,7 +15,7 @@ from gansearch.errors import ConfigError, ResultsError
 from gansearch.search.domains import show
 from gansearch.search.pairings import INDEXED
 from gansearch.search.proposals import Known, Point, row_outcome
-from gansearch.storage import Location
+from gansearch.storage import Location, RemotePath, location
 from gansearch.yaml_files import located
 
 if TYPE_CHECKING:
@@ -61,8 +60,9 @@ def read_warm_start(study: Study, data_valid_digest: str) -> WarmStart:
     notes: list[str] = []
     for entry in study.start_from:
         with located(f"start_from: {entry}"):
-            if Path(entry).is_dir():
-                read = _read_run(study, Path(entry), data_valid_digest)
+            place = location(entry)
+            if isinstance(place, RemotePath) or place.is_dir():
+                read = _read_run(study, place, data_valid_digest)
                 for row in read:
                     rows[row["config_id"]][row["seed"]] = row
                 notes.append(f"{entry}: {len(read)} search trials have an outcome")
