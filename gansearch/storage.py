@@ -32,6 +32,7 @@ _MISSING = (FileNotFoundError, NotADirectoryError)
 # Of a file system, these do not pass by themselves; of an object store, anything else may.
 _LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 _HINT = "check the free space and the permissions there"
+_READ_TRIES = 10
 FIRST_PAUSE = 0.5
 """Seconds before the second try of an operation; each further pause is twice as long."""
 LONGEST_PAUSE = 20.0
@@ -238,8 +239,17 @@ def _types() -> Any:
 
 
 def _content(store: Any, path: str) -> bytes:
-    with store.open_input_file(path) as file:
-        return bytes(file.readall())
+    """Return a file's content, of one version of it: Arrow asks for the size first, and reads as much of what is then.
+
+    Raises:
+        OSError: when it is replaced again and again meanwhile.
+    """
+    for _ in range(_READ_TRIES):
+        with store.open_input_file(path) as file:
+            content = bytes(file.readall())
+        if store.get_file_info([path])[0].size == len(content):
+            return content
+    raise OSError(f"{path} changes faster than it can be read")
 
 
 def _upload(store: Any, path: str, content: bytes) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import pickle
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +61,27 @@ def test_a_file_is_written_read_listed_and_removed(folder: storage.Location) -> 
         file.read_bytes()
     storage.remove_tree(folder)
     assert list(folder.glob("*")) == []
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_of_one_version(store: ObjectStore) -> None:
+    place, over, contents = location(f"{store.uri}/replaced"), threading.Event(), [b"a" * 10, b"b" * 5_000, b"c" * 99]
+    storage.write_bytes(place, contents[0])
+
+    def replace() -> None:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            storage.write_bytes(place, contents[number % 3])
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        found = {place.read_bytes() for _ in range(60)}
+    finally:
+        over.set()
+        writer.join()
+    assert found <= set(contents)
+    assert len(found) > 1
 
 
 def test_probe_leaves_nothing(folder: storage.Location) -> None:
