@@ -18,6 +18,7 @@ from ray import tune
 from gansearch import schema
 from gansearch.recorder import Recorder
 from gansearch.rows import Row, draft_row, final_rows
+from gansearch.search import tune_memory
 from gansearch.search.progress import Best, Progress, changes_of
 from gansearch.search.searchers import METRIC, SPEC
 from gansearch.spec import TrialSpec
@@ -128,6 +129,7 @@ class Observer(tune.Callback):
             spec = self._running[trial.trial_id]
             self.last_error = next((row["error"] for row in self.recorder.rows(spec.key, [spec.protocols[0].id])), None)
         self._end(trial.trial_id, status)
+        tune_memory.forget(trial)
 
     def lost(self, trial: TuneTrial, error: str) -> None:
         """Write the row of a trial whose worker was lost for good, and end it."""

@@ -27,6 +27,7 @@ from gansearch.search.searchers import SpecSearcher
 from gansearch.search.stopping import Limiter
 from gansearch.search.study import Study
 from gansearch.search.tune_actors import any_loss_survived
+from gansearch.search.tune_memory import first_snapshot_only
 from gansearch.search.worker import TrialWorker
 from gansearch.seeds import stream
 from gansearch.storage import remove_tree
@@ -129,6 +130,7 @@ def run_trials(
             _kept_idle(bundle, room_now(resources) - study.max_concurrent if waiting and study.max_concurrent else 0),
             _seeded(study.seed),
             any_loss_survived(),
+            first_snapshot_only(),
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", module=r"ray\.tune\.schedulers\.pb2|sklearn\.")
