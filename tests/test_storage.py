@@ -64,14 +64,18 @@ def test_a_file_is_written_read_listed_and_removed(folder: storage.Location) -> 
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_of_one_version(store: ObjectStore) -> None:
-    place, over, contents = location(f"{store.uri}/replaced"), threading.Event(), [b"a" * 10, b"b" * 5_000, b"c" * 99]
-    storage.write_bytes(place, contents[0])
+    place, over = location(f"{store.uri}/replaced"), threading.Event()
+
+    def content(number: int) -> bytes:
+        return bytes([97 + number % 26]) * (10 + 50 * number)
+
+    storage.write_bytes(place, content(0))
 
     def replace() -> None:
-        for number in itertools.count():
+        for number in itertools.count(1):
             if over.is_set():
                 return
-            storage.write_bytes(place, contents[number % 3])
+            storage.write_bytes(place, content(number))
 
     writer = threading.Thread(target=replace)
     writer.start()
@@ -80,7 +84,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_of_one_version(store: Objec
     finally:
         over.set()
         writer.join()
-    assert found <= set(contents)
+    assert all(one == content((len(one) - 10) // 50) for one in found)
     assert len(found) > 1
 
 
