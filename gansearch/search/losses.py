@@ -155,8 +155,7 @@ class Rooms:
         taken = sum(where == machine for kept in self._kept.values() for where, _ in kept)
         if machine is None or self._fit(machine) - taken < 2:  # one trial must still fit
             return False
-        share = {"CPU": self._resources.cpu, **({"GPU": self._resources.gpu} if self._resources.gpu else {})}
-        group = placement_group([share], bundle_label_selector=[{_NODE: machine}])
+        group = placement_group([self._resources.bundle()], bundle_label_selector=[{_NODE: machine}])
         self._kept.setdefault(trial_id, []).append((machine, group))
         group.wait(ROOM_SECONDS)  # before Tune asks for the room that the lost worker has left
         return True
@@ -173,7 +172,7 @@ class Rooms:
 
     def _fit(self, machine: str) -> int:
         found = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] == machine]
-        return sum(self._resources.fit(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in found)
+        return sum(map(self._resources.fit_on, found))
 
 
 def last_account(trial: TuneTrial) -> str:

@@ -158,7 +158,7 @@ class Observer(tune.Callback):
         One that ends at the very moment of this writing may have its outcome replaced instead: what that costs
         is time. The resumed sweep runs it again, to the same outcome, and finds its test evaluation in the ledger.
         """
-        for trial_id in self._running:
+        for trial_id in list(self._running):
             self._write(trial_id, schema.INTERRUPTED, reason)
 
     def interrupt(self, reason: str) -> int:

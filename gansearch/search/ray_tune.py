@@ -19,6 +19,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from gansearch.core.datasets import Dataset
 from gansearch.placement import Placement
 from gansearch.search.capacity import room_now
+from gansearch.search.head import head_watched
 from gansearch.search.losses import ROOM_SECONDS, Losses
 from gansearch.search.observer import Observer
 from gansearch.search.population import Population
@@ -130,6 +131,10 @@ def run_trials(
             _kept_idle(bundle, room_now(resources) - study.max_concurrent if waiting and study.max_concurrent else 0),
             _seeded(study.seed),
             any_loss_survived(),
+            head_watched(
+                observer.write_interrupted,
+                f"`gansearch resume {observer.recorder.run}` goes on, on this cluster when it is back or on another",
+            ),
             first_snapshot_only(),
             warnings.catch_warnings(),
         ):

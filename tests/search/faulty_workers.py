@@ -24,9 +24,9 @@ from tests.search.small_studies import Sweeping
 # The driver's own code, but for the class of its workers.
 _FAULTY = """
 import functools
-from gansearch.search import driver
+import gansearch.search.sweep
 from tests.search.faulty_workers import FaultyWorker
-driver.run_trials = functools.partial(driver.run_trials, worker=FaultyWorker)
+gansearch.search.sweep.Driver = functools.partial(gansearch.search.sweep.Driver, worker=FaultyWorker)
 """
 DEVICE = "CUDA error: an illegal memory access was encountered"
 
