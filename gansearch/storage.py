@@ -28,6 +28,8 @@ from typing import Any, BinaryIO, TypeVar
 from gansearch.errors import ResultsError
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_SECRET = re.compile(r"key|secret|token|password|credential|\bsig\b", re.IGNORECASE)
+"""In the name of a URI's option."""
 _MISSING = (FileNotFoundError, NotADirectoryError)
 # Of a file system, these do not pass by themselves; of an object store, anything else may.
 _LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
@@ -191,7 +193,7 @@ def location(place: str | Path | RemotePath) -> Location:
     if uri.scheme == "file":
         return Path(urllib.parse.unquote(uri.path))
     shown = f"{uri.scheme}://{uri.netloc.rpartition('@')[2]}{uri.path}"
-    if uri.scheme not in ("abfs", "abfss", "hdfs", "viewfs") and "@" in uri.netloc:
+    if _has_credentials(uri):
         raise ResultsError(
             f"{shown} was given with credentials, which would stand in tables and logs",
             hint="take them out of the URI, and give them in the environment, as the store's own tools take them",
@@ -202,6 +204,14 @@ def location(place: str | Path | RemotePath) -> Location:
     found = RemotePath(Base(uri.scheme, f"?{uri.query}" if uri.query else ""), path)
     _store(found.base)
     return found
+
+
+def _has_credentials(uri: urllib.parse.SplitResult) -> bool:
+    user, at, _ = uri.netloc.rpartition("@")
+    if any(_SECRET.search(name) for name, _ in urllib.parse.parse_qsl(uri.query, keep_blank_values=True)):
+        return True
+    # Elsewhere what stands there is no user, but a container or an account.
+    return bool(at) and (":" in user or uri.scheme not in ("abfs", "abfss", "hdfs", "viewfs"))
 
 
 @functools.cache

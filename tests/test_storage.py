@@ -126,6 +126,9 @@ def test_paths_stay_paths() -> None:
     ("uri", "message"),
     [
         ("s3://key:secret@bucket/a", "s3://bucket/a was given with credentials"),
+        ("s3://bucket/a?secret_key=secret", "s3://bucket/a was given with credentials"),
+        ("abfs://container:secret@account/a", "abfs://account/a was given with credentials"),
+        ("abfs://container@account/a?sig=secret", "abfs://account/a was given with credentials"),
         ("s3://", "names no place"),
         ("s3://bucket/../other", "names no place"),
         ("nosuch://bucket/a", "no store is known for nosuch://"),
