@@ -34,6 +34,7 @@ from gansearch.search.plan_files import (
 from gansearch.search.progress import Progress
 from gansearch.search.strategies import RESUMED
 from gansearch.search.study import Study, load_study
+from gansearch.search.versions import check_versions
 from gansearch.search.warm_start import read_warm_start
 from gansearch.storage import Location, RemotePath, location
 
@@ -252,6 +253,7 @@ def _load(study: Study, data_dir: str | Path | None, download: bool) -> Dataset:
 def _cluster(study: Study, address: str | None) -> Iterator[Room]:
     """Connect to a cluster for the time of the block; give the room that it has for the study's trials."""
     with connected(address):
+        check_versions()
         yield open_room(study)
 
 

@@ -18,18 +18,6 @@ from tests.search.small_studies import plan
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 _MODULE = [sys.executable, "-m", "gansearch.cli"]
-_CHECK_VERSIONS = """
-import sys
-from gansearch.errors import ResourceError
-from gansearch.search.cluster import connected
-from gansearch.search.versions import check_versions
-
-with connected(sys.argv[1]):
-    try:
-        check_versions()
-    except ResourceError as error:
-        print(error.message)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +39,8 @@ def _call(command: list[str], folder: Path, environment: Mapping[str, str]) -> t
         timeout=300,
         check=False,
     )
-    out = re.sub(r"\b[\d.]+/[0-9a-f]{6}\b", "NODE", done.stdout)
-    return done.returncode, re.sub(r"[\d.]+ GB", "N GB", out).splitlines(), done.stderr
+    out, err = (re.sub(r"\b[\d.]+/[0-9a-f]{6}\b", "NODE", text) for text in (done.stdout, done.stderr))
+    return done.returncode, re.sub(r"[\d.]+ GB", "N GB", out).splitlines(), err
 
 
 def _doctor(cluster: LocalCluster, folder: Path, *arguments: str) -> tuple[int, list[str], str]:
@@ -109,8 +97,12 @@ def test_what_is_wrong_is_said_of_each_machine(cluster: LocalCluster, tmp_path: 
     assert found["gpus"][1].startswith("Ray hands out 2 on NODE, where torch sees 0 (hint: ")
     assert "/proc/self/cwd/run is not shared: NODE, NODE do not see what is there" in found["run directory"][1]
     assert re.match(r"the clock of NODE is (999|1000|1001) s ahead of this one \(hint:", found["clocks"][1])
-    _, out, _ = _call([sys.executable, "-c", _CHECK_VERSIONS, cluster.address], tmp_path, cluster.env)
-    assert re.fullmatch(rf"the machines of the cluster {different}", out[0])
+    (tmp_path / "small.yaml").write_text(dump_yaml(plan()))
+    command = [*_MODULE, "sweep", "small.yaml", "--out", "run", "--address", cluster.address]
+    code, _, err = _call(command, tmp_path, cluster.env)
+    assert code == 2
+    assert re.search(rf"^error: the machines of the cluster {different}$", err, re.MULTILINE)
+    assert not (tmp_path / "run").exists(), "nothing ran"
     for node in nodes:
         cluster.kill(node)
 
