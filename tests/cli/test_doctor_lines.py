@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import pages
 from tests.cli.conftest import Gansearch
+from tests.clusters import ROOT
 
 OUT = """\
 ok       ray            on this machine alone: CPUS CPU and 0 GPU
@@ -46,15 +48,27 @@ def test_study_that_is_not_there(gansearch: Gansearch) -> None:
     )
 
 
+def _normal(out: str) -> str:
+    """Return what is printed without what differs from machine to machine."""
+    out = re.sub(r"\d+ (CPU and 0 GPU$|trials of)", r"CPUS \1", out, flags=re.MULTILINE)
+    out = re.sub(r"everywhere: python \S+, ray \S+, torch \S+, gansearch \S+", "everywhere: VERSIONS", out)
+    return re.sub(r"least [\d.]+ GB free for .* on \S+", "least N GB free for PLACE", out)
+
+
+def test_the_page_shows_what_is_printed() -> None:
+    """That this is printed, the next test sees."""
+    (block,) = (block for block in pages.blocks(ROOT / "docs" / "clusters.md") if not block.not_run)
+    ((command, shown),) = pages.commands(block.text)
+    assert command == "gansearch doctor quickstart --out runs/new"
+    assert _normal("\n".join(shown) + "\n") == OUT
+
+
 @pytest.mark.slow
 def test_ray_on_this_machine(gansearch: Gansearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = gansearch("doctor", "quickstart", "--out", "runs/new")
     assert (code, err) == (0, "")
-    out = re.sub(r"\d+ (CPU and 0 GPU$|trials of)", r"CPUS \1", out, flags=re.MULTILINE)
-    out = re.sub(r"everywhere: python \S+, ray \S+, torch \S+, gansearch \S+", "everywhere: VERSIONS", out)
-    out = re.sub(r"least [\d.]+ GB free for .* on \S+", "least N GB free for PLACE", out)
-    assert out == OUT.replace("FOLDER", str(tmp_path))
+    assert _normal(out) == OUT.replace("FOLDER", str(tmp_path))
     assert list(tmp_path.iterdir()) == [], "what was written for the check is gone"
     code, out, err = gansearch("doctor", "--out", "/proc/run")
     assert (code, err) == (2, "1 of 7 checks failed\n")
