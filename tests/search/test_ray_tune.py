@@ -1,10 +1,8 @@
-"""The connection to Ray, and what fits on its machines."""
+"""The connection to Ray, and what a trial is given there."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,53 +10,11 @@ import ray
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from gansearch.errors import ResourceError
-from gansearch.search.capacity import check_resources
 from gansearch.search.cluster import connected
 from gansearch.search.ray_tune import placement
 from gansearch.search.schedulers import make_scheduler
-from gansearch.search.sections import Resources
 from gansearch.search.strategies import Scheduler
 from tests.search.small_studies import Sweeping, plan, study
-
-
-@pytest.fixture(scope="class")
-def machine() -> Iterator[None]:
-    """Start a Ray that believes in five processors and two GPUs."""
-    ray.init(
-        address="local",
-        num_cpus=5,
-        num_gpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    yield
-    ray.shutdown()
-
-
-@pytest.mark.usefixtures("machine")
-class TestCapacity:
-    @pytest.mark.parametrize(
-        ("cpu", "gpu", "fit"),
-        [
-            (1.0, 0.0, 5),
-            (2.0, 0.0, 2),
-            (0.5, 0.0, 10),
-            (5.0, 2.0, 1),
-            (1.0, 1.0, 2),
-            (0.5, 0.5, 4),
-            (0.5, 0.25, 8),
-            (0.1, 0.4, 4),  # two of 0.4 fit on a GPU: what is left of two of them is not one
-            (1.0, 0.25, 5),
-        ],
-    )
-    def test_as_many_trials_as_processors_and_gpus_allow(self, cpu: float, gpu: float, fit: int) -> None:
-        assert check_resources(Resources(cpu=cpu, gpu=gpu)) == fit
-
-    @pytest.mark.parametrize(("cpu", "gpu", "what"), [(6.0, 0.0, "6 CPU"), (1.0, 3.0, "3 GPU"), (9.0, 4.0, "4 GPU")])
-    def test_more_than_a_machine_has_is_refused(self, cpu: float, gpu: float, what: str) -> None:
-        with pytest.raises(ResourceError, match=f"asks for {what}"):
-            check_resources(Resources(cpu=cpu, gpu=gpu))
 
 
 def test_placement_follows_the_resources() -> None:
