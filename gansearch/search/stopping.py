@@ -24,8 +24,8 @@ from gansearch.search.sections import Limits
 from gansearch.storage import Location, RemotePath, StorageError
 
 LOOK_SECONDS = 0.5
-"""Least time between two looks into the run directory: Tune asks after every event, and storage may be far away."""
-LOOK_SECONDS = 3.0
+"""Least time between two looks into the run directory: Tune asks after every event."""
+STORE_LOOK_SECONDS = 3.0
 """Least time between two looks for a stop request on an object store."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -78,7 +78,7 @@ class StopRequest:
     def _asked(self) -> bool:
         """Return whether the file is there, as of the last look: on an object store each look is a request."""
         now = time.monotonic()
-        if isinstance(self._file, RemotePath) and now - self._looked < LOOK_SECONDS:
+        if isinstance(self._file, RemotePath) and now - self._looked < STORE_LOOK_SECONDS:
             return False
         self._looked = now
         with contextlib.suppress(OSError):  # a store that is away: a signal still ends the sweep
