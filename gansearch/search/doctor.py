@@ -13,7 +13,7 @@ from typing import Any
 
 from gansearch import storage
 from gansearch.core.datasets import load
-from gansearch.errors import UserError
+from gansearch.errors import ResourceError, UserError
 from gansearch.search import probes
 from gansearch.search.capacity import check_resources
 from gansearch.search.cluster import connected
@@ -164,7 +164,21 @@ def check_gpus(answers: Mapping[Machine, Answer[int | str]]) -> Check:
     return _silent("gpus", answers) or Check(name="gpus", outcome=OK, text=f"torch sees all {count:g}")
 
 
-def _run_directory(out: str | Path, workers: list[Machine]) -> tuple[Check, Location | None]:
+def check_shared(run: Location) -> None:
+    """See that each machine of the cluster reads and writes the run directory.
+
+    Raises:
+        ResourceError: when one does not.
+    """
+    there = machines()
+    workers = [machine for machine in there if machine.cpus]
+    if len(there) > 1 and workers:
+        check, _ = _run_directory(run, workers)
+        if check.outcome == FAIL:
+            raise ResourceError(check.text, hint=check.hint)
+
+
+def _run_directory(out: Location | str, workers: list[Machine]) -> tuple[Check, Location | None]:
     """Write a file here that each machine reads and answers with another beside it; return the run directory too."""
     name = "run directory"
     mark = f".doctor-{uuid.uuid4().hex[:12]}"
@@ -183,9 +197,7 @@ def _run_directory(out: str | Path, workers: list[Machine]) -> tuple[Check, Loca
             return Check(
                 name=name, outcome=FAIL, text=text, hint="check the free space and the permissions there"
             ), None
-        answers: dict[Machine, Answer[str | None]] = {}
-        for machine in workers:
-            answers |= ask([machine], probes.ask_run, str(run), mark, replies[machine])
+        answers = ask(workers, probes.ask_run, str(run), mark, own=replies)
         arrived = {machine: (run / reply).exists() for machine, reply in replies.items()}
     return check_run(run, answers, arrived), run
 

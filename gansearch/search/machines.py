@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import ray
@@ -64,20 +64,23 @@ def machines() -> list[Machine]:
     return sorted(found, key=lambda machine: machine.name)
 
 
-def ask(those: Sequence[Machine], probe: Callable[..., T], *arguments: object) -> dict[Machine, Answer[T]]:
+def ask(
+    those: Sequence[Machine], probe: Callable[..., T], *arguments: object, own: Mapping[Machine, object] | None = None
+) -> dict[Machine, Answer[T]]:
     """Run a function of `probes` on each machine, on no CPU, and return the answers.
 
     Args:
         those: the machines.
         probe: what is run.
         arguments: what it takes.
+        own: what it takes last, for each machine.
     """
     cloudpickle.register_pickle_by_value(probes)
     try:
         remote = ray.remote(num_cpus=0, max_retries=0)(probe)
         pending = {
             machine: remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(machine.id, soft=False)).remote(
-                *arguments
+                *arguments, *([own[machine]] if own else [])
             )
             for machine in those
         }

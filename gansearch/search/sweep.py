@@ -19,6 +19,7 @@ from gansearch.search import history
 from gansearch.search.capacity import Room, open_room
 from gansearch.search.cluster import connected
 from gansearch.search.confirm import check_enough, check_scored
+from gansearch.search.doctor import check_shared
 from gansearch.search.driver import Driver, SweepResult
 from gansearch.search.lease import Lease, held
 from gansearch.search.pairings import POPULATION
@@ -82,7 +83,7 @@ def sweep(
     warm_start = read_warm_start(study, data.digests["valid"])
     for note in warm_start.notes:
         on_note(note)
-    with _cluster(study, address) as room, held(run) as lease:
+    with _cluster(study, run, address) as room, held(run) as lease:
         write_plan(study, data, run)
         return Driver(study, data, run, lease=lease, room=room, on_progress=on_progress, warm_start=warm_start).run()
 
@@ -147,7 +148,7 @@ def resume(
             notes.append(f"versions differ from those that the sweep was started with: {'; '.join(others)}")
         for note in notes:
             on_note(note)
-        with _cluster(study, address) as room:
+        with _cluster(study, run, address) as room:
             return Driver(
                 study, data, run, lease=lease, room=room, on_progress=on_progress, warm_start=warm_start
             ).run()
@@ -197,7 +198,7 @@ def confirm(
             rewrite_plan(run, plan, study, {"confirm": study.to_dict()["confirm"]})
         for note in _unfinished_notes(run, "confirm"):
             on_note(note)
-        with _cluster(study, address) as room:
+        with _cluster(study, run, address) as room:
             return Driver(
                 study,
                 data,
@@ -250,10 +251,11 @@ def _load(study: Study, data_dir: str | Path | None, download: bool) -> Dataset:
 
 
 @contextlib.contextmanager
-def _cluster(study: Study, address: str | None) -> Iterator[Room]:
+def _cluster(study: Study, run: Location, address: str | None) -> Iterator[Room]:
     """Connect to a cluster for the time of the block; give the room that it has for the study's trials."""
     with connected(address):
         check_versions()
+        check_shared(run)
         yield open_room(study)
 
 
