@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import ray
 import yaml
 
 from gansearch.errors import ConfigError, ResourceError
-from gansearch.search.autoscaler import UNKNOWN, Autoscaler, parse_cluster
+from gansearch.search.autoscaler import UNKNOWN, Autoscaler, NodeType, parse_cluster, read_autoscaler, read_monitor
 from gansearch.search.capacity import Room, check_resources
 from gansearch.search.sections import Resources
 from gansearch.search.study import Study
@@ -104,6 +106,31 @@ class TestCapacity:
             "be started has more than 8",
         ):
             Room(Resources(cpu=9), None, parse_cluster(_cluster(types))).check()
+
+    def test_head_is_asked_from_another_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The head of this Ray has a monitor that was given no cluster file."""
+        assert read_autoscaler() is None
+        monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.99")
+        assert read_autoscaler() is None
+
+
+@pytest.mark.parametrize(
+    "content", ["max_workers: 3\navailable_node_types: {one: {resources: {CPU: 2}}}", "[", "5", None]
+)
+def test_monitor_is_read_from_its_command_line(tmp_path: Path, content: str | None) -> None:
+    """A cluster file that cannot be read says as little as none at all beside the head."""
+    file = tmp_path / "cluster.yaml"
+    if content is not None:
+        file.write_text(content)
+    arguments = ["ray/autoscaler/v2/monitor.py", "--gcs-address=10.0.0.1:123456", f"--autoscaling-config={file}"]
+    monitor = subprocess.Popen([sys.executable, "-c", "input()", *arguments], stdin=subprocess.PIPE)
+    try:
+        one = NodeType(name="one", resources={"CPU": 2.0}, most=3)
+        known = Autoscaler(types=(one,), most=3)
+        assert read_monitor("123456") == (known if content and "one" in content else UNKNOWN)
+        assert read_monitor("23456") == UNKNOWN, "no monitor of that cluster runs here: there is one elsewhere"
+    finally:
+        monitor.communicate(b"\n")
 
 
 def _cluster(types: dict[str, tuple[float, int]]) -> dict[str, Any]:
