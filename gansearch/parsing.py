@@ -41,7 +41,7 @@ def build(cls: type[T], data: object, where: str) -> T:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in data:
             raise ConfigError(f"{where} lacks the key '{name}'")
-    hints = _hints(typing.cast(type[Any], cls))
+    hints = _hints(typing.cast(Any, cls))
     return cls(**{key: convert(hints[key], value, f"{where}.{key}") for key, value in data.items()})
 
 
