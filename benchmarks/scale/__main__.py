@@ -62,14 +62,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="where the trials write meanwhile (default: a temporary folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, as JSON")
     given = parser.parse_args()
-    found = []
+    where, found = machine(), []
     with tempfile.TemporaryDirectory(prefix="gansearch-scale-", dir=given.work) as work:
         for kind, trials in jobs(given):
             print(f"measuring: {kind}, {trials} trials", file=sys.stderr, flush=True)
             found.append(run(kind, trials, given, Path(work)))
-    where = machine()
-    if given.json:
-        given.json.write_text(json.dumps({"machine": where, "measured": found}, indent=2) + "\n", encoding="utf-8")
+            if given.json:  # each time: one that takes long may be ended
+                content = json.dumps({"machine": where, "measured": found}, indent=2)
+                given.json.write_text(content + "\n", encoding="utf-8")
     print(tables(where, found), end="")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
@@ -39,28 +40,7 @@ class StandIn(tune.Trainable, abc.ABC):
 
     def step(self) -> dict[str, Any]:
         """Run the trial: one report, which is its end."""
-        spec, recorder, started = self._spec, self._recorder, time.monotonic()
-        recorder.rows(spec.key, [p.id for p in spec.protocols])  # whether it has ended already
-        draft = draft_row(spec, self._data.digests)
-        self.work()
-        value = made_up(spec)
-        epochs = spec.config.algorithm.epochs
-        draft |= {
-            **environment(self._placement.claim(), self._placement.threads),
-            "epochs": epochs,
-            "report_epoch": epochs,
-            "report_ll_mean": value,
-            "report_last_ll_mean": value,
-            "run_gpu_share": self._placement.gpu_share,
-            "run_seconds": time.monotonic() - started,
-        }
-        recorder.table(schema.CURVES, spec.key, [_curve(spec, value)])
-        scores = [{"valid_ll_mean": value, "scored_epoch": epochs} for _ in spec.protocols]
-        for row in final_rows(draft, spec, schema.COMPLETE, scores=scores):
-            recorder.trial(spec.key, row)
-        recorder.drop_checkpoint(spec.key)
-        report = Report(epoch=epochs, objective=value, status=schema.COMPLETE, draft=draft)
-        return as_result(report, spec)
+        return stand_in(self._spec, self._recorder, self._data, self._placement, self.work)
 
     @abc.abstractmethod
     def work(self) -> None:
@@ -80,6 +60,34 @@ class Sleeper(StandIn):
     def work(self) -> None:
         """Sleep."""
         time.sleep(SLEEP_SECONDS)
+
+
+def stand_in(
+    spec: TrialSpec, recorder: Recorder, data: Dataset, placement: Placement, work: Callable[[], None]
+) -> dict[str, Any]:
+    """Do what a trial does at its ends, and `work` between them; return its result as Tune gets it."""
+    started = time.monotonic()
+    recorder.rows(spec.key, [p.id for p in spec.protocols])  # whether it has ended already
+    draft = draft_row(spec, data.digests)
+    work()
+    value = made_up(spec)
+    epochs = spec.config.algorithm.epochs
+    draft |= {
+        **environment(placement.claim(), placement.threads),
+        "epochs": epochs,
+        "report_epoch": epochs,
+        "report_ll_mean": value,
+        "report_last_ll_mean": value,
+        "run_gpu_share": placement.gpu_share,
+        "run_seconds": time.monotonic() - started,
+    }
+    recorder.table(schema.CURVES, spec.key, [_curve(spec, value)])
+    scores = [{"valid_ll_mean": value, "scored_epoch": epochs} for _ in spec.protocols]
+    for row in final_rows(draft, spec, schema.COMPLETE, scores=scores):
+        recorder.trial(spec.key, row)
+    recorder.drop_checkpoint(spec.key)
+    report = Report(epoch=epochs, objective=value, status=schema.COMPLETE, draft=draft)
+    return as_result(report, spec)
 
 
 def made_up(spec: TrialSpec) -> float:
