@@ -27,8 +27,8 @@ def jobs(given: argparse.Namespace) -> Iterator[tuple[str, int]]:
     for kind, trials in (
         ("sleep", given.sleep),
         ("plain-reuse", given.plain_reuse),
-        ("plain", given.plain),
         ("real", given.real),
+        ("plain", given.plain),
     ):
         if trials:
             yield kind, trials

@@ -53,7 +53,7 @@ def test_the_command_prints_the_tables_and_writes_the_figures(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     measured = json.loads(figures.read_text())["measured"]
-    assert [one["kind"] for one in measured] == ["no-op", "sleep", "plain-reuse", "plain", "real"]
+    assert [one["kind"] for one in measured] == ["no-op", "sleep", "plain-reuse", "real", "plain"]
     sleep = measured[1]
     assert sleep["trial_seconds"] >= 1
     assert "plain Ray Tune, defaults, 3 trials" in done.stdout
