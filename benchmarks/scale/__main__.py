@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--plain-reuse", type=int, default=1000, metavar="N", help="of plain Tune with reuse_actors")
     parser.add_argument("--plain", type=int, default=1000, metavar="N", help="of plain Tune with its defaults")
     parser.add_argument("--real", type=int, default=20, metavar="N", help="trials that train")
-    parser.add_argument("--epochs", type=int, default=400, help="of a trial that trains: about 10 s on one core")
+    parser.add_argument("--epochs", type=int, default=280, help="of a trial that trains: about 10 s on one core")
     parser.add_argument("--concurrent", type=int, default=CONCURRENT, metavar="N", help="trials that do not train")
     parser.add_argument("--work", type=Path, help="where the trials write meanwhile (default: a temporary folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, as JSON")
