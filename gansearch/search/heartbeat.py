@@ -8,7 +8,7 @@ from collections.abc import Callable
 AUTOMATIC_TIMES = 10.0
 """Times the longest wait for a report so far that a trial may be silent for, where no limit is set."""
 AUTOMATIC_LEAST = 900.0
-"""Least seconds of that: more than the ten minutes for which a trial waits for its storage."""
+"""Least seconds of that."""
 LONGEST_STEP = 5.0
 """Seconds of silence that one step of the driver adds at most.
 
@@ -21,12 +21,15 @@ class Heartbeat:
 
     Args:
         limit: seconds that a trial may be silent, above 0; None for ten times the longest wait for a report so far,
-            at least a quarter of an hour, and any time until there was a report.
+            at least `least`, and any time until there was a report.
+        least: seconds.
         clock: seconds since some moment.
     """
 
-    def __init__(self, limit: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit, self._clock = limit, clock
+    def __init__(
+        self, limit: float | None, *, least: float = AUTOMATIC_LEAST, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit, self._least, self._clock = limit, least, clock
         self._last_step = clock()
         self._now = 0.0
         self._heard: dict[str, float] = {}
@@ -37,7 +40,7 @@ class Heartbeat:
         """Seconds that a trial may be silent now; None for any time."""
         if self._limit is not None or self._longest is None:
             return self._limit
-        return max(AUTOMATIC_TIMES * self._longest, AUTOMATIC_LEAST)
+        return max(AUTOMATIC_TIMES * self._longest, self._least)
 
     def start(self, trial_id: str) -> None:
         """Listen to a trial that starts, or starts again."""

@@ -12,7 +12,7 @@ from ray import tune
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from gansearch.search import tune_actors
-from gansearch.search.heartbeat import Heartbeat
+from gansearch.search.heartbeat import AUTOMATIC_LEAST, Heartbeat
 from gansearch.search.observer import Observer
 from gansearch.search.searchers import SPEC
 from gansearch.search.sections import Limits, Resources
@@ -47,7 +47,9 @@ class Losses(tune.Callback):
 
     def __init__(self, observer: Observer, limits: Limits, resources: Resources) -> None:
         self._observer, self._limits = observer, limits
-        self._heartbeat = Heartbeat(limits.heartbeat)
+        # A trial that waits for its storage says nothing either.
+        least = max(AUTOMATIC_LEAST, 1.5 * limits.storage_patience)
+        self._heartbeat = Heartbeat(limits.heartbeat, least=least)
         self._rooms = Rooms(resources)
         self._trials: dict[str, TuneTrial] = {}
         self._actors: dict[str, ActorHandle[Any]] = {}

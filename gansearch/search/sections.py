@@ -135,7 +135,8 @@ class Limits:
             crash costs it, but for the report that it was working on.
         wait_for_machines: seconds to wait while no machine is there that a trial fits on, above 0; None for ever.
         heartbeat: seconds without a report after which a trial's worker is taken for lost, and killed, above 0; None
-            for ten times the longest wait for a report of the stage so far, at least a quarter of an hour.
+            for ten times the longest wait for a report of the stage so far, at least a quarter of an hour and half as
+            long again as `storage_patience`.
         out_of_memory: what becomes of a trial that ran out of its machine's or its GPU's memory: `retry` restarts it
             as one whose worker was lost, and keeps room of one more trial idle on that machine until it has ended;
             `fail` ends it.

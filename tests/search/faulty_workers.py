@@ -28,6 +28,8 @@ import gansearch.search.sweep
 from tests.search.faulty_workers import FaultyWorker
 gansearch.search.sweep.Driver = functools.partial(gansearch.search.sweep.Driver, worker=FaultyWorker)
 """
+ARRAY = 12_500_000
+"""Numbers of 8 bytes that a worker without measure takes at a time."""
 DEVICE = "CUDA error: an illegal memory access was encountered"
 
 
@@ -36,12 +38,12 @@ class FaultyWorker(TrialWorker):
 
     def step(self) -> dict[str, Any]:
         """Train to the next report, or meet the fault."""
-        with self._simulated(_fault(self._recorder.run)):
+        with self._simulated(_fault(self._place)):
             result = super().step()
         self._epoch = result["epoch"]
         line = {"number": self._spec.number, "epoch": self._epoch, "pid": os.getpid(), "at": time.time()}
-        with (self._recorder.run.parent / "steps.jsonl").open("a") as steps:  # whole lines, whoever writes
-            steps.write(json.dumps(line) + "\n")
+        with (self._place.parent / "steps.jsonl").open("a") as log:  # whole lines, whoever writes
+            log.write(json.dumps(line) + "\n")
         if self._due("hang"):
             time.sleep(100_000)
         elif self._due("stop"):
@@ -49,8 +51,10 @@ class FaultyWorker(TrialWorker):
         elif self._due("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
         elif self._due("memory"):
-            hog = [np.ones(25_000_000) for _ in range(30)]  # 6 GB in steps of 200 MB
-            raise AssertionError(f"{len(hog)} arrays fit")
+            hog = []
+            while True:  # until it is killed
+                hog.append(np.ones(ARRAY))
+                time.sleep(0.02)
         return result
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -61,6 +65,10 @@ class FaultyWorker(TrialWorker):
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 
+    @property
+    def _place(self) -> Path:
+        return Path(str(self._recorder.run))
+
     def _simulated(self, fault: dict[str, Any]) -> Any:
         """Return a context in which training raises what PyTorch raises when a GPU fails, where that is the fault."""
         if fault.get("kind") not in ("device", "allocation") or not self._due(fault["kind"]):
@@ -70,16 +78,16 @@ class FaultyWorker(TrialWorker):
 
     def _due(self, kind: str) -> bool:
         """Return whether the fault is due, and count it."""
-        fault = _fault(self._recorder.run)
+        fault = _fault(self._place)
         if fault.get("kind") != kind or self._spec.stage != "search" or self._spec.number not in fault["numbers"]:
             return False
         if self._epoch < fault["epoch"]:
             return False
-        met = met_at(self._recorder.run)
+        met = met_at(self._place)
         if len(met) == fault["times"]:
             return False
         where = {"epoch": self._epoch, "pid": os.getpid(), "at": time.time(), "number": self._spec.number}
-        (self._recorder.run.parent / f"met-{len(met)}.json").write_text(json.dumps(where))
+        (self._place.parent / f"met-{len(met)}.json").write_text(json.dumps(where))
         return True
 
 
@@ -93,6 +101,12 @@ def met_at(run: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(run.parent.glob("met-*.json"))]
 
 
+def steps(run: Path) -> list[dict[str, Any]]:
+    """Return each report that a worker made: of which trial and epoch, in which process, and when."""
+    path = run.parent / "steps.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 def lost_seconds(run: Path, number: int, died: float | None = None) -> list[float]:
     """Return how much work each death of a trial's worker cost: from its last checkpoint to the death, in seconds.
 
@@ -103,14 +117,13 @@ def lost_seconds(run: Path, number: int, died: float | None = None) -> list[floa
         number: the trial's number.
         died: when its worker died; by default at its last report.
     """
-    lines = map(json.loads, (run.parent / "steps.jsonl").read_text().splitlines())
-    steps = [line for line in lines if line["number"] == number]
+    own = [one for one in steps(run) if one["number"] == number]
     lost = []
-    for before, after in itertools.pairwise(steps):
+    for before, after in itertools.pairwise(own):
         if before["pid"] != after["pid"]:
             # Where it went on from; the start of a trial without a checkpoint is not on record.
-            kept = [one["at"] for one in steps if one["pid"] == before["pid"] and one["epoch"] == after["epoch"] - 1]
-            started = min(one["at"] for one in steps if one["pid"] == before["pid"])
+            kept = [one["at"] for one in own if one["pid"] == before["pid"] and one["epoch"] == after["epoch"] - 1]
+            started = min(one["at"] for one in own if one["pid"] == before["pid"])
             lost.append((died or before["at"]) - (kept[0] if kept else started))
     return lost
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -16,7 +15,7 @@ import pandas as pd
 import pytest
 
 from tests.clusters import LocalCluster, Node
-from tests.search.faulty_workers import FaultySweeping, lost_seconds, met_at
+from tests.search.faulty_workers import FaultySweeping, lost_seconds, met_at, steps
 from tests.search.small_studies import Sweeping, plan, trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -44,11 +43,6 @@ def sweeps() -> Iterator[list[Sweeping]]:
 def given(**changes: Any) -> dict[str, Any]:
     limits = {"checkpoint_seconds": EVERY}
     return plan(**{"epochs": EPOCHS, "num_trials": 5, "confirm": {"seeds": 0}, "limits": limits, **changes})
-
-
-def steps(run: Path) -> list[dict[str, Any]]:
-    path = run.parent / "steps.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def node_of(cluster: LocalCluster, pid: int) -> Node:

@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from gansearch.search.sweep import resume
 from tests.search.faulty_workers import FaultySweeping, lost_seconds, met_at
 from tests.search.small_studies import alive, plan, trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-HEARTBEAT = 8.0
+HEARTBEAT = 12.0
 """Seconds; a report of these trials takes less than one on an idle machine."""
 
 
@@ -61,6 +62,7 @@ def test_a_trial_that_hangs_in_each_of_its_lives_is_a_failed_row_that_says_so(st
         rows["error"][1],
     )
     assert len(met_at(sweeping.run)) == 2
+    assert resume(sweeping.run, rerun=["FAILED"]).ended == {"COMPLETE": 3}, "it may be given another try"
 
 
 def test_a_killed_worker_costs_no_more_than_the_time_since_its_last_checkpoint(started: Any) -> None:

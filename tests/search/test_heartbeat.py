@@ -20,7 +20,7 @@ class Listening:
 
     def __init__(self, limit: float | None) -> None:
         self.clock = Clock()
-        self.heartbeat = Heartbeat(limit, self.clock)
+        self.heartbeat = Heartbeat(limit, clock=self.clock)
 
     def wait(self, seconds: int) -> dict[str, float]:
         silent: dict[str, float] = {}

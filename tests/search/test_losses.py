@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 
 from gansearch.faults import DeviceFaultError
-from gansearch.search.losses import MAX_ERROR, last_account
-from gansearch.search.tune_actors import LostActorError, actor_of, as_actor_loss
+from gansearch.search.losses import MAX_ERROR, Rooms, last_account
+from gansearch.search.sections import Resources
+from gansearch.search.tune_actors import LostActorError, actor_of, as_actor_loss, machine_of
 
 MONITOR = (
     "2 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 10.0.0.7, ID: 7f0e) was "
@@ -84,3 +89,53 @@ def test_the_names_and_numbers_of_an_actor_are_left_out(trial: TuneTrial) -> Non
 def test_a_trial_without_an_account(trial: TuneTrial) -> None:
     assert last_account(trial) == "no reason given"
     assert actor_of(trial) is None
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[str]:
+    """Start a Ray that believes in three processors; return its node's id."""
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    yield ray.get_runtime_context().get_node_id()
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_room_is_kept_until_the_trial_has_ended(machine: str) -> None:
+    rooms = Rooms(Resources(cpu=1))
+    assert rooms.keep("a", machine)
+    assert rooms.keep("b", machine)
+    assert not rooms.keep("c", machine), "one trial must still fit"
+    assert _free() == 1
+    rooms.give_back("b")
+    rooms.give_back("b")
+    assert _free() == 2
+    assert rooms.keep("a", machine)
+    rooms.close()
+    assert _free() == 3
+    assert not rooms.keep("a", None)
+    assert not rooms.keep("a", "0" * 56), "no such machine"
+
+
+@pytest.mark.slow
+def test_the_machine_of_an_actor_is_known_after_its_death(machine: str) -> None:
+    actor: Any = ray.remote(num_cpus=1)(_Napper).remote()
+    ray.get(actor.nap.remote())
+    assert machine_of(actor) == machine
+    ray.kill(actor)
+    assert machine_of(actor) == machine
+
+
+class _Napper:
+    def nap(self) -> None:
+        """Do nothing."""
+
+
+def _free(seconds: float = 20) -> float:
+    """Return the free processors, once they no longer change."""
+    import time
+
+    before, deadline = -1.0, time.monotonic() + seconds
+    while (now := float(ray.available_resources().get("CPU", 0.0))) != before and time.monotonic() < deadline:
+        before = now
+        time.sleep(1.5)
+    return now
