@@ -82,7 +82,7 @@ def examine(
         if silent := _silent("machines", token):
             yield silent
         there = [machine for machine in there if token[machine].error is None]
-        workers = [machine for machine in there if machine.cpus > 0]
+        workers = [machine for machine in there if machine.cpus > 0] or there
         yield check_token({machine: token[machine] for machine in there})
         yield check_same_versions(probes.ask_versions(PACKAGES), ask(there, probes.ask_versions, PACKAGES))
         if study is not None:
@@ -190,6 +190,8 @@ def _run_directory(out: Location | str, workers: list[Machine]) -> tuple[Check, 
             for file in (mark, *replies.values()):
                 stack.callback(_remove, run / file)
             storage.write(run / mark, lambda file: file.write(mark.encode()))
+            answers = ask(workers, probes.ask_run, str(run), mark, own=replies)
+            arrived = {machine: (run / reply).exists() for machine, reply in replies.items()}
         except UserError as error:
             return _failed(name, error), None
         except OSError as error:
@@ -197,8 +199,6 @@ def _run_directory(out: Location | str, workers: list[Machine]) -> tuple[Check, 
             return Check(
                 name=name, outcome=FAIL, text=text, hint="check the free space and the permissions there"
             ), None
-        answers = ask(workers, probes.ask_run, str(run), mark, own=replies)
-        arrived = {machine: (run / reply).exists() for machine, reply in replies.items()}
     return check_run(run, answers, arrived), run
 
 
@@ -244,7 +244,7 @@ def _remove_made(folders: list[Path]) -> None:
 
 
 def _remove(file: Location) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UserError):
         file.unlink(missing_ok=True)
 
 

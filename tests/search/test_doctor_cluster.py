@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from gansearch.storage import location
 from gansearch.yaml_files import dump_yaml
 from tests.clusters import ROOT, LocalCluster
+from tests.object_store import object_store
 from tests.search.small_studies import plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -145,3 +147,25 @@ def test_cluster_without_authentication_fails(tmp_path: Path) -> None:
     assert [
         re.sub(r"[\d.]+\d", "ADDRESS", line[24:].partition(" (hint")[0]) for line in out if line.startswith("fail")
     ] == ["whoever reaches a port of ADDRESS can run code there: token authentication is off"]
+
+
+def test_run_directory_on_an_object_store(tmp_path: Path) -> None:
+    """One of two nodes has no credentials for it, nor has a driver that is started without them."""
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
+    with object_store() as store, LocalCluster(tmp_path, head_cpus=1) as cluster:
+        run = f"{store.uri}/runs/a"
+        code, out, _ = _doctor(cluster, tmp_path, "--out", run)
+        assert code == 0
+        assert f"ok       run directory  {run} is read and written by 1 machine" in out
+        cluster.add_node(cpus=1, env=nothing)
+        code, out, _ = _doctor(cluster, tmp_path, "--out", run)
+        assert code == 2
+        (line,) = (line for line in out if line.startswith("fail"))
+        assert line.startswith(f"fail     run directory  {run}: on NODE it cannot be read: ")
+        assert "credentials" in line
+        assert list(location(run).glob("*")) == [], "the probes are gone"
+        command = [*_MODULE, "doctor", "--out", run, "--address", cluster.address]
+        code, out, _ = _call(command, tmp_path, {**cluster.env, **nothing})
+        assert code == 2
+        (line,) = (line for line in out if line.startswith("fail"))
+        assert "credentials in the environment" in line
