@@ -289,7 +289,7 @@ def test_sweep_ends_when_the_first_trials_all_fail(tmp_path: Path) -> None:
     ended = swept(found, tmp_path)
     assert not ended.result.complete
     assert ended.result.reason is not None
-    assert re.match(r"the first 3 trials all failed, the last with: \w+Error: .", ended.result.reason)
+    assert re.match(r"the first 3 trials all failed, the last with: .*out of memory: .", ended.result.reason)
     rows = trials(ended.run)
     assert (rows["status"] == "FAILED").sum() == 3
     assert len(rows) <= 4
