@@ -26,6 +26,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from ray._private.utils import set_kill_on_parent_death_linux
+
 from tests.search.small_studies import alive, descendants, gone
 
 ROOT = Path(__file__).parents[1]
@@ -205,6 +207,8 @@ class LocalCluster:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A test run that is killed leaves no cluster behind. Ray ends its own processes the same way.
+                preexec_fn=set_kill_on_parent_death_linux,  # noqa: PLW1509
             )
         node = Node(name, process, log)
         self._nodes.append(node)

@@ -23,13 +23,18 @@ printf 'localhost\\nsecond\\nthird\\n'
 # Starts as many processes as there are tasks, passes SIGTERM on to them as srun does, and notes who they are and how
 # the token's file is protected.
 SRUN = """#!/usr/bin/env python3
-import os, signal, stat, subprocess, sys
+import os, re, signal, stat, subprocess, sys
 command = [argument for argument in sys.argv[1:]]
 options = {}
 while command[0].startswith("--"):
     name, _, value = command.pop(0).partition("=")
     options[name] = value
-tasks = [subprocess.Popen(command) for _ in range(int(options["--ntasks"]))]
+# Each machine has a /tmp of its own.
+machines = ["head"] if "--nodelist" in options else [str(task) for task in range(int(options["--ntasks"]))]
+tasks = [
+    subprocess.Popen([re.sub("^(--temp-dir=.*)", rf"\\1-{machine}", argument) for argument in command])
+    for machine in machines
+]
 mode = stat.S_IMODE(os.stat(os.environ["RAY_AUTH_TOKEN_PATH"]).st_mode)
 with open(os.environ["NOTES"], "a") as notes:
     for task in tasks:
@@ -94,7 +99,8 @@ def test_a_sweep_on_three_nodes(tmp_path: Path) -> None:
     assert len(notes) == 3
     assert {tuple(note[1:]) for note in notes} == {("600", "token")}
     assert not any(alive(int(note[0])) for note in notes)
-    temporary = f"/tmp/ray-{environment['SLURM_JOB_ID']}"
-    shutil.rmtree(temporary)  # it holds Ray's logs
+    temporary = f"/tmp/ray-{environment['SLURM_JOB_ID']}-"
+    for machine in ("head", "0", "1"):
+        shutil.rmtree(temporary + machine)  # it holds Ray's logs
     assert not _running_with(temporary)
     assert not list(tmp_path.glob(".gansearch-*")), "the token is gone"
