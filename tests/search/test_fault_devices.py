@@ -11,7 +11,7 @@ import pytest
 from tests.search.faulty_workers import DEVICE, FaultySweeping, lost_seconds, met_at, steps
 from tests.search.small_studies import alive, plan, trials
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SPARE = 0.3
 """Share of the memory that is free now which may be taken until Ray's memory monitor kills: this machine has others."""
@@ -43,7 +43,7 @@ def monitored() -> dict[str, str]:
 
 def test_a_trial_that_the_memory_monitor_kills_goes_on_with_fewer_neighbours(started: Any) -> None:
     sweeping = started("memory", epoch=3, env=monitored())
-    assert sweeping.end(200) == 0, sweeping.err
+    assert sweeping.end(400) == 0, sweeping.err
     (met,) = met_at(sweeping.run)
     assert not alive(met["pid"])
     rows = trials(sweeping.run)
@@ -57,7 +57,7 @@ def test_a_trial_that_the_memory_monitor_kills_goes_on_with_fewer_neighbours(sta
 
 def test_a_trial_that_runs_out_of_memory_is_a_failed_row_where_the_study_says_so(started: Any) -> None:
     sweeping = started("memory", epoch=3, env=monitored(), limits={"out_of_memory": "fail"})
-    assert sweeping.end(200) == 0, sweeping.err
+    assert sweeping.end(400) == 0, sweeping.err
     assert len(met_at(sweeping.run)) == 1
     row = trials(sweeping.run).set_index("number").loc[1]
     assert (row["status"], row["epochs"] >= 2) == ("FAILED", True)
@@ -68,7 +68,7 @@ def test_a_trial_that_runs_out_of_memory_is_a_failed_row_where_the_study_says_so
 def test_simulated_failure_of_a_gpu_ends_the_process_and_not_the_trial(started: Any) -> None:
     """Simulated: training raises what PyTorch raises."""
     sweeping = started("device", epoch=3)
-    assert sweeping.end(200) == 0, sweeping.err
+    assert sweeping.end(400) == 0, sweeping.err
     (met,) = met_at(sweeping.run)
     assert not alive(met["pid"])
     assert trials(sweeping.run)["status"].tolist() == ["COMPLETE"] * 3
@@ -77,14 +77,14 @@ def test_simulated_failure_of_a_gpu_ends_the_process_and_not_the_trial(started: 
 
 def test_simulated_gpu_that_fails_again_and_again_is_a_failed_row_that_says_so(started: Any) -> None:
     sweeping = started("device", times=9, limits={"max_failures": 1})
-    assert sweeping.end(200) == 0, sweeping.err
+    assert sweeping.end(400) == 0, sweeping.err
     row = trials(sweeping.run).set_index("number").loc[1]
     assert (row["status"], row["error"]) == ("FAILED", f"its worker was lost 2 times: the GPU failed: {DEVICE}")
 
 
 def test_simulated_lack_of_a_gpus_memory_is_tried_again(started: Any) -> None:
     sweeping = started("allocation", times=9)
-    assert sweeping.end(200) == 0, sweeping.err
+    assert sweeping.end(400) == 0, sweeping.err
     assert len(met_at(sweeping.run)) == 3
     rows = trials(sweeping.run).set_index("number")
     assert rows["status"].to_dict() == {0: "COMPLETE", 1: "FAILED", 2: "COMPLETE"}
