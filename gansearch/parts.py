@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gansearch import schema, storage
 from gansearch.errors import ResultsError
+from gansearch.object_store import StorageError
 from gansearch.storage import Location
 
 if TYPE_CHECKING:
@@ -131,8 +133,19 @@ def find_part(path: Location, table: schema.Table) -> list[dict[str, Any]]:
         return []
 
 
-def load(path: Location, table: schema.Table, columns: Sequence[str] | None = None) -> pa.Table:
+def load(
+    path: Location,
+    table: schema.Table,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+) -> pa.Table:
     """Return a part's columns (all by default), with this version's types.
+
+    Args:
+        path: the file.
+        table: the table that it belongs to.
+        columns: which columns; all by default.
+        where: which rows; all by default. Parquet leaves out what its statistics rule out, and the rest is filtered.
 
     Raises:
         MissingPartError: when there is none.
@@ -144,18 +157,27 @@ def load(path: Location, table: schema.Table, columns: Sequence[str] | None = No
     try:
         with pq.ParquetFile(_source(path), page_checksum_verification=True) as file:
             later = _check_schema(path, file.schema_arrow, table, target)
-            data = file.read(columns=[n for n in wanted.names if n not in later], use_threads=False)
+            there = [n for n in wanted.names if n not in later]
+            if where is None or later:
+                names = there if where is None else [n for n in target.names if n not in later]
+                data = file.read(columns=names, use_threads=False)
+        if where is not None and not later:
+            data = pq.read_table(
+                _source(path), columns=there, filters=where, page_checksum_verification=True, use_threads=False
+            )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingPartError(f"cannot read {path}: {storage.reason(error)}") from error
-    except (PermissionError, storage.StorageError) as error:
+    except (PermissionError, StorageError) as error:
         raise ResultsError(f"cannot read {path}: {storage.reason(error)}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedPartError(
             f"{path} is damaged: it was cut short or its bytes changed", hint="--skip-damaged reads the rest"
         ) from error
-    for name in wanted.names:
+    for name in wanted.names if where is None else target.names:
         if name in later:
-            data = data.append_column(name, pa.nulls(len(data), wanted.field(name).type))
+            data = data.append_column(name, pa.nulls(len(data), target.field(name).type))
+    if where is not None and later:
+        data = data.filter(where)
     return data.select(wanted.names).cast(wanted)
 
 

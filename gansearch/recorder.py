@@ -15,6 +15,7 @@ import safetensors.torch
 
 from gansearch import outbox, parts, results, schema, storage
 from gansearch.errors import ResultsError
+from gansearch.object_store import StorageError
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.storage import Location
 
@@ -142,7 +143,7 @@ class Recorder:
         try:
             with storage.local_copy(path) as file, safetensors.safe_open(file, framework="pt") as opened:
                 return int(json.loads(opened.metadata()["state"])["epochs"])
-        except storage.StorageError:
+        except StorageError:
             raise
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
             return 0
@@ -184,7 +185,7 @@ def load(path: Location) -> Checkpoint:
         with storage.local_copy(path) as file, safetensors.safe_open(file, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # not a mapping
             return Checkpoint(tensors, json.loads(opened.metadata()["state"]))
-    except storage.StorageError:
+    except StorageError:
         raise
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{path} is not a readable checkpoint: {error}") from error

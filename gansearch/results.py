@@ -11,13 +11,15 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gansearch import parts, schema
 from gansearch.errors import ResultsError, nearest
+from gansearch.object_store import RemotePath
 from gansearch.parts import DamagedPartError, MissingPartError
 from gansearch.paths import RunPaths
-from gansearch.storage import Location, RemotePath, location, source
+from gansearch.storage import Location, location, source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,27 +54,51 @@ def read(
     table = schema.TABLES.get(table_name)
     if table is None:
         raise ResultsError(f"no table is called '{table_name}'", hint=nearest(table_name, schema.TABLES))
+    rows, skipped = read_arrow(run, table, columns=columns, skip_damaged=skip_damaged)
+    frame: pd.DataFrame = rows.to_pandas(use_threads=False)
+    frame.attrs["skipped"] = skipped
+    return frame
+
+
+def read_arrow(
+    run: Location | str,
+    table: schema.Table,
+    *,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+    skip_damaged: bool = False,
+) -> tuple[pa.Table, list[str]]:
+    """Return a table of a run as Arrow holds it, and the paths of damaged parts that were left out.
+
+    Args:
+        run: the run directory, as a path or URI.
+        table: which table.
+        columns: which columns to read; all by default.
+        where: which rows to read; all by default. Pushed down to Parquet.
+        skip_damaged: read the other parts when one is damaged.
+
+    Raises:
+        ResultsError: as `read`.
+    """
     names = [c.name for c in table.columns]
     for name in columns or ():
         if name not in names:
-            raise ResultsError(f"table {table_name} has no column '{name}'", hint=nearest(name, names))
+            raise ResultsError(f"table {table.name} has no column '{name}'", hint=nearest(name, names))
     wanted = list(columns) if columns is not None else names
     for _ in range(READ_TRIES):
-        files = part_files(run, table_name)
+        files = part_files(run, table.name)
         try:
-            found, skipped = _load_all(files, table, wanted, skip_damaged)
+            found, skipped = _load_all(files, table, wanted, where, skip_damaged)
         except MissingPartError:
             continue  # merged into another file since
         # A file that was merged while the folder was listed may be in no listing: what it was merged into is in
         # the next.
-        if _compacted(part_files(run, table_name)) <= _compacted(files):
+        if _compacted(part_files(run, table.name)) <= _compacted(files):
             break
     else:
-        raise ResultsError(f"{run}: the files of table {table_name} change faster than they can be read")
+        raise ResultsError(f"{run}: the files of table {table.name} change faster than they can be read")
     empty = parts.arrow_schema(table).empty_table().select(wanted)
-    frame: pd.DataFrame = pa.concat_tables([empty, *found]).to_pandas(use_threads=False)
-    frame.attrs["skipped"] = skipped
-    return frame
+    return pa.concat_tables([empty, *found]), skipped
 
 
 def _compacted(files: Sequence[Location]) -> set[str]:
@@ -80,9 +106,13 @@ def _compacted(files: Sequence[Location]) -> set[str]:
 
 
 def _load_all(
-    files: Sequence[Location], table: schema.Table, wanted: list[str], skip_damaged: bool
+    files: Sequence[Location],
+    table: schema.Table,
+    wanted: list[str],
+    where: pc.Expression | None,
+    skip_damaged: bool,
 ) -> tuple[list[pa.Table], list[str]]:
-    """Return the wanted columns of the files, each row once, and which files were left out as damaged.
+    """Return the wanted columns and rows of the files, each row once, and which files were left out as damaged.
 
     Raises:
         MissingPartError: when a file is gone.
@@ -94,7 +124,7 @@ def _load_all(
     # The key tells whose part has come since: where there is none of either kind, it need not be read.
     both = len(single) < len(files) and bool(single)
     columns = [*wanted, *(name for name in table.part_key if both and name not in wanted)]
-    load = functools.partial(_load_or_none, table=table, columns=columns, skip_damaged=skip_damaged)
+    load = functools.partial(_load_or_none, table=table, columns=columns, where=where, skip_damaged=skip_damaged)
     if files and isinstance(files[0], RemotePath):
         with concurrent.futures.ThreadPoolExecutor(STORE_THREADS) as pool:
             loaded = list(pool.map(load, files))
@@ -103,14 +133,26 @@ def _load_all(
     skipped = [str(path) for path, one in zip(files, loaded, strict=True) if one is None]
     found = [(path, one) for path, one in zip(files, loaded, strict=True) if one is not None]
     if both:
-        own = {key for path, one in found if not parts.is_compacted(path) for key in part_keys(one, table)}
+        own = (
+            {key for path in single for key in _own_keys(path, table, skip_damaged)}
+            if where is not None
+            else {key for path, one in found if not parts.is_compacted(path) for key in part_keys(one, table)}
+        )
         found = [(path, without(one, table, own) if parts.is_compacted(path) else one) for path, one in found]
     return [one.select(wanted) for _, one in found], skipped
 
 
-def _load_or_none(path: Location, table: schema.Table, columns: Sequence[str], skip_damaged: bool) -> pa.Table | None:
+def _own_keys(path: Location, table: schema.Table, skip_damaged: bool) -> list[tuple[Any, ...]]:
+    """Return the key of a part whose rows may all have been left out: it still counts before a compacted file."""
+    rows = _load_or_none(path, table, table.part_key, None, skip_damaged)
+    return [] if rows is None else part_keys(rows, table)
+
+
+def _load_or_none(
+    path: Location, table: schema.Table, columns: Sequence[str], where: pc.Expression | None, skip_damaged: bool
+) -> pa.Table | None:
     try:
-        return parts.load(path, table, columns)
+        return parts.load(path, table, columns, where)
     except DamagedPartError:
         if not skip_damaged:
             raise

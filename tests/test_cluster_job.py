@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from gansearch import results, schema, storage
+from gansearch import results, schema
 from gansearch.errors import ResultsError
+from gansearch.object_store import open_store
 from gansearch.search.progress import Progress, read_progress
 from gansearch.storage import Location, location
 from gansearch.yaml_files import dump_yaml
@@ -31,10 +32,10 @@ GANSEARCH = [sys.executable, "-m", "gansearch.cli"]
 
 @pytest.fixture
 def store() -> Iterator[ObjectStore]:
-    storage._store.cache_clear()
+    open_store.cache_clear()
     with object_store() as running:
         yield running
-    storage._store.cache_clear()
+    open_store.cache_clear()
 
 
 class Terminal:

@@ -18,6 +18,7 @@ import pytest
 
 from gansearch import outbox, parts, schema, storage
 from gansearch.errors import ResultsError
+from gansearch.object_store import open_store
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.recorder import Checkpoint, Recorder
 from gansearch.search.lease import held
@@ -38,10 +39,10 @@ CURVE = [{"config_id": KEY.config_id, "seed": 7, "stage": "search", "fold": 0, "
 
 @pytest.fixture
 def store() -> Iterator[ObjectStore]:
-    storage._store.cache_clear()
+    open_store.cache_clear()
     with object_store() as running:
         yield running
-    storage._store.cache_clear()
+    open_store.cache_clear()
 
 
 @pytest.fixture

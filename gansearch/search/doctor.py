@@ -14,6 +14,7 @@ from typing import Any
 from gansearch import storage
 from gansearch.core.datasets import load
 from gansearch.errors import ResourceError, UserError
+from gansearch.object_store import RemotePath
 from gansearch.search import probes
 from gansearch.search.capacity import check_resources
 from gansearch.search.cluster import connected
@@ -21,7 +22,7 @@ from gansearch.search.machines import Answer, Machine, ask, listed, machines
 from gansearch.search.sections import Resources
 from gansearch.search.study import Study
 from gansearch.search.versions import HERE, HINT, PACKAGES, differences
-from gansearch.storage import Location, RemotePath
+from gansearch.storage import Location
 
 OK, WARNING, FAIL = "ok", "warning", "fail"
 CLOCK_WARNING, CLOCK_FAIL = 2.0, 300.0

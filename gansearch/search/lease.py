@@ -23,8 +23,9 @@ from pathlib import Path
 
 from gansearch import parsing, storage
 from gansearch.errors import ConfigError, ResultsError
+from gansearch.object_store import RemotePath, StorageError
 from gansearch.paths import RunPaths
-from gansearch.storage import Location, RemotePath
+from gansearch.storage import Location
 
 RENEW_SECONDS = 5.0
 WATCH_SECONDS = 20.0
@@ -253,7 +254,7 @@ def _read(path: Location) -> Claim | None:
         return parsing.build(Claim, json.loads(path.read_text(encoding="utf-8")), "it")
     except FileNotFoundError:
         return None
-    except storage.StorageError:
+    except StorageError:
         raise
     except (OSError, ValueError, ConfigError) as error:
         raise ResultsError(

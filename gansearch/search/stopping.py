@@ -15,13 +15,14 @@ from typing import Any
 from ray import tune
 
 from gansearch import schema
+from gansearch.object_store import RemotePath, StorageError
 from gansearch.paths import RunPaths
 from gansearch.search.capacity import Room
 from gansearch.search.lease import Lease
 from gansearch.search.observer import Observer
 from gansearch.search.progress import duration
 from gansearch.search.sections import Limits
-from gansearch.storage import Location, RemotePath, StorageError
+from gansearch.storage import Location
 
 LOOK_SECONDS = 0.5
 """Least time between two looks into the run directory: Tune asks after every event."""

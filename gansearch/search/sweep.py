@@ -13,6 +13,7 @@ from pathlib import Path
 from gansearch import outbox, schema, storage
 from gansearch.core.datasets import Dataset, check_fits, describe, load
 from gansearch.errors import ConfigError, ResultsError, nearest
+from gansearch.object_store import RemotePath
 from gansearch.parts import DamagedPartError
 from gansearch.paths import RunPaths
 from gansearch.search import history
@@ -37,7 +38,7 @@ from gansearch.search.strategies import RESUMED
 from gansearch.search.study import Study, load_study
 from gansearch.search.versions import check_versions
 from gansearch.search.warm_start import read_warm_start
-from gansearch.storage import Location, RemotePath, location
+from gansearch.storage import Location, location
 
 RERUNNABLE = (schema.FAILED, schema.DIVERGED, schema.STOPPED, schema.COLLAPSED)
 """How a trial may have ended that is given another try."""

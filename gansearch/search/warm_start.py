@@ -12,10 +12,11 @@ from gansearch import results, schema
 from gansearch.config import TrialConfig
 from gansearch.config_files import load_config_file
 from gansearch.errors import ConfigError, ResultsError
+from gansearch.object_store import RemotePath
 from gansearch.search.domains import show
 from gansearch.search.pairings import INDEXED
 from gansearch.search.proposals import Known, Point, row_outcome
-from gansearch.storage import Location, RemotePath, location
+from gansearch.storage import Location, location
 from gansearch.yaml_files import located
 
 if TYPE_CHECKING:
