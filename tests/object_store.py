@@ -14,6 +14,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gansearch.object_store import open_store
+
 BUCKET = "results"
 _START_SECONDS = 90.0
 
@@ -96,6 +98,7 @@ class ObjectStore:
 @contextlib.contextmanager
 def object_store() -> Iterator[ObjectStore]:
     """Run a store for the time of the block, its environment set in this process."""
+    open_store.cache_clear()  # it remembers the endpoint that it was made with
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = subprocess.Popen(
@@ -124,6 +127,7 @@ def object_store() -> Iterator[ObjectStore]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        open_store.cache_clear()
         store.wire.close()
         server.kill()
         server.wait()

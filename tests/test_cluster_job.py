@@ -16,7 +16,6 @@ import pytest
 
 from gansearch import results, schema
 from gansearch.errors import ResultsError
-from gansearch.object_store import open_store
 from gansearch.search.progress import Progress, read_progress
 from gansearch.storage import Location, location
 from gansearch.yaml_files import dump_yaml
@@ -32,10 +31,8 @@ GANSEARCH = [sys.executable, "-m", "gansearch.cli"]
 
 @pytest.fixture
 def store() -> Iterator[ObjectStore]:
-    open_store.cache_clear()
     with object_store() as running:
         yield running
-    open_store.cache_clear()
 
 
 class Terminal:

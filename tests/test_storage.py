@@ -15,7 +15,7 @@ import pytest
 
 from gansearch import storage
 from gansearch.errors import ResultsError
-from gansearch.object_store import RemotePath, StorageError, open_store
+from gansearch.object_store import RemotePath, StorageError
 from gansearch.paths import RunPaths
 from gansearch.storage import location, may_pass, patiently
 from tests.object_store import ObjectStore, object_store
@@ -24,9 +24,7 @@ from tests.object_store import ObjectStore, object_store
 @pytest.fixture(scope="module")
 def store() -> Iterator[ObjectStore]:
     with object_store() as running:
-        open_store.cache_clear()  # it remembers the endpoint that it was made with
         yield running
-    open_store.cache_clear()
 
 
 @pytest.fixture(params=["path", "uri"])

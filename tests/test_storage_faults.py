@@ -18,7 +18,6 @@ import pytest
 
 from gansearch import outbox, parts, schema, storage
 from gansearch.errors import ResultsError
-from gansearch.object_store import open_store
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.recorder import Checkpoint, Recorder
 from gansearch.search.lease import held
@@ -39,10 +38,8 @@ CURVE = [{"config_id": KEY.config_id, "seed": 7, "stage": "search", "fold": 0, "
 
 @pytest.fixture
 def store() -> Iterator[ObjectStore]:
-    open_store.cache_clear()
     with object_store() as running:
         yield running
-    open_store.cache_clear()
 
 
 @pytest.fixture

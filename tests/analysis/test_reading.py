@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from analysis.reading import read_curves, read_examples, read_trials
 from gansearch import schema, storage
 from gansearch.compaction import Compactor
 from gansearch.errors import ResultsError
-from gansearch.object_store import open_store
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.recorder import Recorder
 from gansearch.storage import location
@@ -143,19 +141,15 @@ def test_curves_and_examples_of_runs_that_may_lack_them(runs: Path) -> None:
 
 
 def test_runs_on_an_object_store(runs: Path) -> None:
-    open_store.cache_clear()
-    try:
-        with object_store() as store:
-            for name in ("a1", "b"):
-                for part in (runs / name / "trials").glob("*.parquet"):
-                    storage.write_bytes(location(f"{store.uri}/all/{name}/trials/{part.name}"), part.read_bytes())
-            here, there = read_trials([runs / "a1", runs / "b"]), read_trials(f"{store.uri}/all/*")
-            pd.testing.assert_frame_equal(there.drop(columns="run"), here.drop(columns="run"))
-            assert there["run"].unique().tolist() == [f"{store.uri}/all/a1", f"{store.uri}/all/b"]
-            mixed = read_trials([f"{store.uri}/all/b", runs / "b"], where=[("seed", "==", 7)])
-            assert len(mixed) == 2
-    finally:
-        open_store.cache_clear()
+    with object_store() as store:
+        for name in ("a1", "b"):
+            for part in (runs / name / "trials").glob("*.parquet"):
+                storage.write_bytes(location(f"{store.uri}/all/{name}/trials/{part.name}"), part.read_bytes())
+        here, there = read_trials([runs / "a1", runs / "b"]), read_trials(f"{store.uri}/all/*")
+        pd.testing.assert_frame_equal(there.drop(columns="run"), here.drop(columns="run"))
+        assert there["run"].unique().tolist() == [f"{store.uri}/all/a1", f"{store.uri}/all/b"]
+        mixed = read_trials([f"{store.uri}/all/b", runs / "b"], where=[("seed", "==", 7)])
+        assert len(mixed) == 2
 
 
 def test_damaged_parts_are_named_or_left_out(runs: Path) -> None:
@@ -195,9 +189,3 @@ def test_nothing_that_is_named_is_told(runs: Path, given: Any, monkeypatch: pyte
 def test_what_is_no_run_is_told(runs: Path) -> None:
     with pytest.raises(ResultsError, match="is not a run directory"):
         read_trials(runs / "a3")
-
-
-@pytest.fixture(autouse=True)
-def _no_leftover_store() -> Iterator[None]:
-    yield
-    open_store.cache_clear()
