@@ -123,8 +123,12 @@ def test_monitor_is_read_from_its_command_line(tmp_path: Path, content: str | No
     if content is not None:
         file.write_text(content)
     arguments = ["ray/autoscaler/v2/monitor.py", "--gcs-address=10.0.0.1:123456", f"--autoscaling-config={file}"]
-    monitor = subprocess.Popen([sys.executable, "-c", "input()", *arguments], stdin=subprocess.PIPE)
+    monitor = subprocess.Popen(
+        [sys.executable, "-c", "print(); input()", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
+        assert monitor.stdout is not None
+        monitor.stdout.readline()  # it runs: its arguments can be read
         one = NodeType(name="one", resources={"CPU": 2.0}, most=3)
         known = Autoscaler(types=(one,), most=3)
         assert read_monitor("123456") == (known if content and "one" in content else UNKNOWN)

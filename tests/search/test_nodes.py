@@ -135,14 +135,14 @@ def test_max_concurrent_holds_over_all_machines(cluster: LocalCluster, start: St
 
 def test_trials_of_a_node_read_the_same_bytes(tmp_path: Path, cluster: LocalCluster, start: Start) -> None:
     """The data set lies in the node's object store, once."""
-    node = cluster.add_node(cpus=2)
+    cluster.add_node(cpus=2)
     witnesses = tmp_path / "witnesses"
     witnesses.mkdir()
     sweeping = start(endless(), before=f"WITNESSES = {str(witnesses)!r}\n{_WITNESS}")
     sweeping.wait_for(lambda: _running(sweeping) == 2, SECONDS)
-    seen = [json.loads((witnesses / f"{pid}.json").read_text()) for pid in workers(node.process.pid)]
-    assert len(seen) == 2
-    assert seen[0] == seen[1]
+    seen = [json.loads(path.read_text()) for path in witnesses.glob("*.json")]
+    assert len(seen) >= 2  # one process for each trial, or one more where the first was given away
+    assert all(one == seen[0] for one in seen)
     for owned, writeable, file, inode, _offset in seen[0].values():
         assert not owned
         assert not writeable

@@ -226,7 +226,7 @@ def test_trials_that_asha_stops_are_rows_with_their_report_values(tmp_path: Path
     assert len(search) == 8
     assert set(search["status"]) == {"COMPLETE", "STOPPED"}
     stopped = search[search["status"] == "STOPPED"]
-    assert len(stopped) >= 2
+    assert len(stopped) >= 1
     assert stopped["valid_ll_mean"].isna().all()
     assert np.isfinite(stopped["report_ll_mean"]).all()
     assert stopped["report_protocol_id"].notna().all()
