@@ -158,7 +158,7 @@ def test_on_a_terminal_the_display_is_live_and_ctrl_c_ends_it(study: Path) -> No
     reader.start()  # from the start: a terminal that nobody reads blocks its writer
     _wait_for_a_trial(Path("run"), process)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=300)
     reader.join(timeout=10)
     os.close(ours)
     text = b"".join(shown).decode(errors="replace")
