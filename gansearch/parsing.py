@@ -33,7 +33,8 @@ def build(cls: type[T], data: object, where: str) -> T:
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where} must be a mapping of names to values, got {_show(data)}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # callers pass dataclasses
+    made: Any = cls  # a dataclass, which its type does not say
+    fields = {f.name: f for f in dataclasses.fields(made)}
     for key in data:
         if key not in fields:
             raise ConfigError(f"{where} has an unknown key '{key}'", hint=nearest(str(key), fields))
@@ -41,7 +42,7 @@ def build(cls: type[T], data: object, where: str) -> T:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in data:
             raise ConfigError(f"{where} lacks the key '{name}'")
-    hints = _hints(typing.cast(Any, cls))
+    hints = _hints(made)
     return cls(**{key: convert(hints[key], value, f"{where}.{key}") for key, value in data.items()})
 
 

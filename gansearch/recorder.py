@@ -8,6 +8,7 @@ import datetime
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import safetensors
@@ -141,8 +142,8 @@ class Recorder:
         """Return the epochs after which the trial's checkpoint was made; 0 where none can be read."""
         path = self.paths.checkpoint(key)
         try:
-            with storage.local_copy(path) as file, safetensors.safe_open(file, framework="pt") as opened:
-                return int(json.loads(opened.metadata()["state"])["epochs"])
+            with storage.local_copy(path) as file:
+                return int(_state(file)["epochs"])
         except StorageError:
             raise
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
@@ -182,10 +183,16 @@ def load(path: Location) -> Checkpoint:
         ResultsError: when it is missing, damaged or out of reach.
     """
     try:
-        with storage.local_copy(path) as file, safetensors.safe_open(file, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # not a mapping
-            return Checkpoint(tensors, json.loads(opened.metadata()["state"]))
+        with storage.local_copy(path) as file:
+            return Checkpoint(safetensors.torch.load_file(file), _state(file))
     except StorageError:
         raise
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{path} is not a readable checkpoint: {error}") from error
+
+
+def _state(file: Path) -> dict[str, Any]:
+    """Return what stands in a safetensors file beside its tensors."""
+    with safetensors.safe_open(file, framework="pt") as opened:
+        state: dict[str, Any] = json.loads(opened.metadata()["state"])
+    return state

@@ -17,7 +17,9 @@ from ray._private import worker as ray_worker
 
 from gansearch.errors import ResourceError
 from gansearch.search.authentication import check_token
+from gansearch.search.replacing import replaced
 
+_PRINTS = "_worker_logs_enabled"
 CONNECT_SECONDS = 10.0
 """Longest wait for a cluster's address to answer."""
 
@@ -106,14 +108,10 @@ def _sighup_ignored() -> Iterator[None]:
 def _unprinted() -> Iterator[None]:
     """Keep Ray's messages about lost workers off stdout, where tables go; the trials' rows tell of them.
 
-    Ray has no public switch for them: `log_to_driver` is for the workers' own output.
+    Ray has no public switch for them: `log_to_driver` is for the workers' own output. A Ray without it is as good.
     """
-    before = getattr(ray_worker, "_worker_logs_enabled", True)
-    setattr(ray_worker, "_worker_logs_enabled", False)  # noqa: B010  # a Ray without it is as good
-    try:
+    with replaced(ray_worker, _PRINTS, lambda _: False) if hasattr(ray_worker, _PRINTS) else contextlib.nullcontext():
         yield
-    finally:
-        setattr(ray_worker, "_worker_logs_enabled", before)  # noqa: B010  # as above
 
 
 @contextlib.contextmanager

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ray._private import state
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune.execution.tune_controller import TuneController
+
+from gansearch.search.replacing import replaced
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -56,20 +58,9 @@ def any_loss_survived() -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         for name in ("_actor_task_failed", "_actor_start_failed"):
-            stack.enter_context(_replaced(RayActorManager, name, _known))
-        stack.enter_context(_replaced(TuneController, "_trial_task_failure", _once))
+            stack.enter_context(replaced(RayActorManager, name, _known))
+        stack.enter_context(replaced(TuneController, "_trial_task_failure", _once))
         yield
-
-
-@contextlib.contextmanager
-def _replaced(owner: type, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
-    """Wrap a method for the time of the block."""
-    before = getattr(owner, name)
-    setattr(owner, name, wrap(before))
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def _known(method: Any) -> Any:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.execution.tune_controller import TuneController
 
+from gansearch.search.replacing import replaced
+
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial as TuneTrial
 
@@ -26,16 +28,16 @@ def first_snapshot_only() -> Iterator[None]:
     A snapshot holds every trial there has been, and Tune keeps a copy of each one's part. It writes one at the end,
     whatever its period; nothing here reads any. It looks for a file at the end, which is why there is one.
     """
-    before: Any = TuneController.checkpoint
+    with replaced(TuneController, "checkpoint", _once_each):
+        yield
+
+
+def _once_each(method: Any) -> Any:
     written = set[int]()
 
     def checkpoint(controller: TuneController, *args: Any, **options: Any) -> None:
         if id(controller) not in written:
             written.add(id(controller))
-            before(controller, *args, **options)
+            method(controller, *args, **options)
 
-    setattr(TuneController, "checkpoint", checkpoint)  # noqa: B010  # mypy refuses to assign to a method
-    try:
-        yield
-    finally:
-        setattr(TuneController, "checkpoint", before)  # noqa: B010  # as above
+    return checkpoint
