@@ -20,9 +20,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from gansearch import parts, results, schema, storage
+from gansearch import parts, results, schema
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.storage import Location
@@ -117,7 +116,7 @@ class Compactor:
     def _left(self, table: schema.Table) -> list[_File]:
         """Return the compacted files that earlier drivers left, without those that others have replaced."""
         found = sorted((path for path in self._listed(table) if parts.is_compacted(path)), key=lambda path: path.name)
-        replaced = {name for path in found for name in results.replaces(path)}
+        replaced = {name for path in found for name in parts.replaces(path)}
         files = []
         for path in found:
             if path.name in replaced:
@@ -146,13 +145,10 @@ class Compactor:
             return
         kept = [results.without(parts.load(file.path, table), table, newer) for file in old]
         rows = pa.concat_tables([*kept, *(rows for _, rows in loaded)])
-        replaced = " ".join(file.path.name for file in old)
-        rows = rows.replace_schema_metadata({**rows.schema.metadata, results.REPLACES: replaced.encode()})
         level = max([level, *(file.level for file in stale)])
         path = self._paths.table(table.name) / f"{parts.COMPACTED}{level}-{uuid.uuid4().hex[:12]}.parquet"
         self._check_claim()
-        with storage.writing(path):
-            storage.write(path, lambda out: pq.write_table(rows, out, compression="zstd", write_page_checksum=True))
+        parts.write_table(path, parts.replacing(rows, [file.path.name for file in old]))
         files[:] = [file for file in files if file not in old]
         files.append(_File(path, level, frozenset(results.part_keys(rows, table))))
         self._check_claim()

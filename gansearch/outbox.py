@@ -26,11 +26,6 @@ def folder(run: Location) -> Path:
     return cache / "gansearch" / "outbox" / name
 
 
-def waiting(run: Location) -> int:
-    """Return how many part files of a run wait on this machine."""
-    return sum(1 for table in _TABLES for _ in RunPaths(folder(run)).table(table.name).glob("[!._]*.parquet"))
-
-
 def deliver(run: Location) -> int:
     """Put what waits into the run; return how many part files that were.
 

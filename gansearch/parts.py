@@ -35,6 +35,8 @@ _TYPES: dict[str, pa.DataType] = {
 _VERSION_KEY = b"gansearch.schema_version"
 
 
+_REPLACES = b"gansearch.replaces"
+"""Metadata of a compacted file: names of the compacted files whose rows it took over, as text with spaces."""
 COMPACTED = "compacted-"
 """What the names of files begin with that hold the rows of many parts."""
 
@@ -78,9 +80,59 @@ def write_part(path: Location, table: schema.Table, rows: Sequence[Mapping[str, 
     check_rows(table, rows)
     target = arrow_schema(table)
     data = pa.Table.from_arrays([_column(table, f, rows) for f in target], schema=target)
+    write_table(path, data)
+
+
+def write_table(path: Location, rows: pa.Table) -> None:
+    """Write a file of a table, a part or a compacted one, replacing the one of that name.
+
+    Args:
+        path: the file's place; missing folders are made.
+        rows: with the schema of `arrow_schema`, and of a compacted file also what it replaces.
+
+    Raises:
+        ResultsError: when the file cannot be written.
+    """
+    # Of one row, a dictionary is as long as its values.
+    options = {"compression": "zstd"} if is_compacted(path) else {"use_dictionary": False}
     with storage.writing(path):
         # The page checksums let a reader tell changed bytes from values.
-        storage.write(path, lambda file: pq.write_table(data, file, write_page_checksum=True, use_dictionary=False))
+        storage.write(path, lambda file: pq.write_table(rows, file, write_page_checksum=True, **options))
+
+
+def replacing(rows: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return rows with a note of the compacted files that they take over."""
+    return rows.replace_schema_metadata({**rows.schema.metadata, _REPLACES: " ".join(names).encode()})
+
+
+def replaces(path: Location) -> list[str]:
+    """Return the names of the compacted files whose rows this one took over.
+
+    Raises:
+        MissingPartError: when it is gone.
+    """
+    try:
+        metadata = pq.read_schema(storage.source(path)).metadata or {}
+    except FileNotFoundError as error:
+        raise MissingPartError(f"{path} is gone") from error
+    except (pa.ArrowException, OSError, ValueError):
+        return []  # damaged: whoever reads its rows says so
+    names: list[str] = metadata.get(_REPLACES, b"").decode().split()
+    return names
+
+
+def migrate(path: Location, table: schema.Table) -> None:
+    """Rewrite a file of an older version of the schema in this one; nulls stand in the columns that came later.
+
+    Raises:
+        ResultsError: when it cannot be read or written.
+    """
+    rows = load(path, table)
+    if "schema_version" in rows.column_names:
+        place = rows.column_names.index("schema_version")
+        versions = pa.array([schema.VERSION] * len(rows), pa.int64())
+        rows = rows.set_column(place, rows.schema.field(place), versions)
+    write_table(path, replacing(rows, replaces(path)) if is_compacted(path) else rows)
 
 
 def check_rows(table: schema.Table, rows: Sequence[Mapping[str, object]]) -> None:

@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gansearch import parts, schema
 from gansearch.errors import ResultsError, nearest
 from gansearch.object_store import RemotePath
 from gansearch.parts import DamagedPartError, MissingPartError
 from gansearch.paths import RunPaths
-from gansearch.storage import Location, location, source
+from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-REPLACES = b"gansearch.replaces"
-"""Metadata of a compacted file: names of the compacted files whose rows it took over, as text with spaces."""
 READ_TRIES = 50
 """Times that a table is read anew because files of it were merged while it was read."""
 STORE_THREADS = 16
@@ -118,7 +115,7 @@ def _load_all(
         MissingPartError: when a file is gone.
     """
     merged = [path for path in files if parts.is_compacted(path)]
-    replaced = {name for path in merged for name in replaces(path)}
+    replaced = {name for path in merged for name in parts.replaces(path)}
     files = [path for path in files if path.name not in replaced]
     single = [path for path in files if not parts.is_compacted(path)]
     # The key tells whose part has come since: where there is none of either kind, it need not be read.
@@ -167,22 +164,6 @@ def part_keys(rows: pa.Table, table: schema.Table) -> list[tuple[Any, ...]]:
 def without(rows: pa.Table, table: schema.Table, keys: set[tuple[Any, ...]]) -> pa.Table:
     """Return the rows of a compacted file for which there is no part: a part is as new, or newer."""
     return rows.filter(pa.array([key not in keys for key in part_keys(rows, table)], pa.bool_()))
-
-
-def replaces(path: Location) -> list[str]:
-    """Return the names of the compacted files whose rows this one took over.
-
-    Raises:
-        MissingPartError: when it is gone.
-    """
-    try:
-        metadata = pq.read_schema(source(path)).metadata or {}
-    except FileNotFoundError as error:
-        raise MissingPartError(f"{path} is gone") from error
-    except (pa.ArrowException, OSError, ValueError):
-        return []  # damaged: whoever reads its rows says so
-    names: list[str] = metadata.get(REPLACES, b"").decode().split()
-    return names
 
 
 def part_files(run: Location | str, table_name: str) -> list[Location]:

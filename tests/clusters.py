@@ -13,27 +13,26 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from ray._private.utils import set_kill_on_parent_death_linux
+from tests.ray_processes import (
+    START,
+    WORKER_PORTS,
+    free_ports,
+    kill_tree,
+    start_process,
+    token_env,
+    wait_started,
+    write_token,
+)
+from tests.search.small_studies import descendants
 
-from tests.search.small_studies import alive, descendants, gone
-
-ROOT = Path(__file__).parents[1]
-START_SECONDS = 120.0
-"""Longest wait for a node: one takes 5 s on an idle machine."""
-_STARTED = "Ray runtime started."
 _OBJECT_STORE = 120_000_000
 _TRIES = 3
 """A port that was free may be taken by the time Ray binds it."""
@@ -103,7 +102,8 @@ class LocalCluster:
             self.temp_dir = Path(tempfile.mkdtemp(prefix="gs-ray-"))
             stack.callback(shutil.rmtree, self.temp_dir, ignore_errors=True)
             stack.callback(self._kill_all)
-            self.token_path = self._write_token()
+            self.token_path = self._folder / "auth_token"
+            write_token(self.token_path, self._token)
             self._start_head()
             self._stack = stack.pop_all()
         return self
@@ -116,9 +116,7 @@ class LocalCluster:
     @property
     def env(self) -> dict[str, str]:
         """What the environment of a process that connects needs."""
-        if not self._authenticated:
-            return {"RAY_AUTH_MODE": "disabled"}
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_path)}
+        return token_env(self.token_path) if self._authenticated else {"RAY_AUTH_MODE": "disabled"}
 
     @property
     def nodes(self) -> list[Node]:
@@ -150,7 +148,7 @@ class LocalCluster:
 
     def kill(self, node: Node) -> None:
         """End all processes of a node at once, as a machine that loses its power does."""
-        _kill_tree(node.process)
+        kill_tree(node.process)
         with contextlib.suppress(ValueError):
             self._nodes.remove(node)
 
@@ -159,17 +157,9 @@ class LocalCluster:
         for node in [node for node in self._nodes if node.name == "head"]:
             self.kill(node)
 
-    def _write_token(self) -> Path:
-        path = self._folder / "auth_token"
-        theirs = os.environ.get("RAY_AUTH_TOKEN_PATH")
-        token = self._token or (Path(theirs).read_text() if theirs else secrets.token_hex(32))
-        path.touch(mode=0o600)
-        path.write_text(token)
-        return path
-
     def _start_head(self) -> None:
         for attempt in range(_TRIES):
-            gcs, client, dashboard = _free_ports(3)
+            gcs, client, dashboard = free_ports(3)
             options = ["--head", f"--port={gcs}", f"--ray-client-server-port={client}"]
             options += [f"--num-cpus={self._head_cpus:g}", f"--num-gpus={self._head_gpus:g}"]
             options += [f"--include-dashboard={str(self._jobs).lower()}", f"--dashboard-port={dashboard}"]
@@ -185,69 +175,25 @@ class LocalCluster:
             return
 
     def _start(self, name: str, options: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> Node:
-        agent, grpc, runtime_env, metrics = _free_ports(4)
+        agent, grpc, runtime_env, metrics = free_ports(4)
         command = [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options),
-            *("--node-ip-address=127.0.0.1", f"--temp-dir={self.temp_dir}", "--disable-usage-stats"),
+            *(*START, *options, *WORKER_PORTS),
+            *("--node-ip-address=127.0.0.1", f"--temp-dir={self.temp_dir}"),
             f"--object-store-memory={_OBJECT_STORE}",
-            # Several nodes on one machine: 0 lets the system choose; the defaults of these would clash.
-            *("--min-worker-port=0", "--max-worker-port=0"),
             *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}"),
             *(f"--runtime-env-agent-port={runtime_env}", f"--metrics-export-port={metrics}"),
         ]
         log = self._folder / f"{name}.log"
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": path, **self.env, **self._env, **env}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                # A test run that is killed leaves no cluster behind. Ray ends its own processes the same way.
-                preexec_fn=set_kill_on_parent_death_linux,  # noqa: PLW1509
-            )
-        node = Node(name, process, log)
+        node = Node(name, start_process(command, log, {**self.env, **self._env, **env}, cwd), log)
         self._nodes.append(node)
-        deadline = time.monotonic() + START_SECONDS
-        while _STARTED not in log.read_text():
-            if process.poll() is not None or time.monotonic() > deadline:
-                self.kill(node)
-                raise RuntimeError(f"the Ray node {name} did not start:\n{log.read_text()}")
-            time.sleep(0.1)
+        try:
+            wait_started(node.process, log)
+        except RuntimeError:
+            self.kill(node)
+            raise
         return node
 
     def _kill_all(self) -> None:
         for node in reversed(self._nodes):
-            _kill_tree(node.process)
+            kill_tree(node.process)
         self._nodes.clear()
-
-
-def _kill_tree(root: subprocess.Popen[bytes]) -> None:
-    """End a process and all below it: first nobody moves, then all die."""
-    stopped: list[int] = []
-    while fresh := [pid for pid in (root.pid, *descendants(root.pid)) if alive(pid) and pid not in stopped]:
-        for pid in fresh:
-            _send(pid, signal.SIGSTOP)
-        stopped += fresh
-    for pid in stopped:
-        _send(pid, signal.SIGKILL)
-    root.wait()
-    gone(stopped)
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]

@@ -6,9 +6,13 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import pytest
+
+if TYPE_CHECKING:
+    from tests.object_store import ObjectStore
 
 # Before anything imports the core: its annotations are checked at every call, shapes included.
 jaxtyping.install_import_hook("gansearch.core", "beartype.beartype")
@@ -43,3 +47,12 @@ def mnist_dir() -> Path:
     if not folder or not (Path(folder) / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
         pytest.skip("GANSEARCH_DATA names no folder that holds MNIST/raw")
     return Path(folder)
+
+
+@pytest.fixture
+def store() -> Iterator[ObjectStore]:
+    """Run an object store for the test, its environment set in this process."""
+    from tests.object_store import object_store
+
+    with object_store() as running:
+        yield running

@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -31,11 +28,19 @@ from ray.autoscaler._private.fake_multi_node.node_provider import (
     FakeMultiNodeProvider,
 )
 
-from tests.clusters import ROOT, START_SECONDS, _free_ports, _kill_tree
+from tests.ray_processes import (
+    START,
+    WORKER_PORTS,
+    free_ports,
+    kill_tree,
+    start_process,
+    token_env,
+    wait_started,
+    write_token,
+)
 from tests.search.small_studies import descendants
 
 HOST = "127.0.0.1"
-_STARTED = "Ray runtime started."
 _OBJECT_STORE = 80_000_000
 _EMPTY_LISTS = (
     *("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands"),
@@ -93,31 +98,24 @@ class AutoscalingCluster:
 
     def __enter__(self) -> AutoscalingCluster:
         self._folder.mkdir(parents=True, exist_ok=True)
-        token = os.environ.get("RAY_AUTH_TOKEN_PATH")
-        self.token_path.touch(mode=0o600)
-        self.token_path.write_text(Path(token).read_text() if token else secrets.token_hex(32))
+        write_token(self.token_path)
         with contextlib.ExitStack() as stack:
             temp_dir = tempfile.mkdtemp(prefix="gs-as-")
             stack.callback(shutil.rmtree, temp_dir, ignore_errors=True)
-            gcs, client, dashboard = _free_ports(3)
+            gcs, client, dashboard = free_ports(3)
             self.address = f"{HOST}:{gcs}"
             file = self._folder / "cluster.json"
             file.write_text(json.dumps(self._config()))
             command = [
-                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
+                *(*START, "--head", *WORKER_PORTS),
                 *(f"--port={gcs}", f"--ray-client-server-port={client}", f"--dashboard-port={dashboard}"),
                 *(f"--node-ip-address={HOST}", f"--temp-dir={temp_dir}", "--include-dashboard=false"),
                 *("--num-cpus=0", "--num-gpus=0", f"--object-store-memory={_OBJECT_STORE}"),
-                *("--min-worker-port=0", "--max-worker-port=0"),
                 "--no-monitor" if self._beside else f"--autoscaling-config={file}",
             ]
             log = self._folder / "head.log"
             self._head = self._start(stack, command, log)
-            deadline = time.monotonic() + START_SECONDS
-            while _STARTED not in log.read_text():
-                if self._head.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"the head did not start:\n{log.read_text()}")
-                time.sleep(0.1)
+            wait_started(self._head, log)
             if self._beside:
                 arguments = f"--gcs-address={self.address} --autoscaling-config={file} --logs-dir={self._folder}"
                 monitor = [sys.executable, "-c", _BESIDE]
@@ -133,7 +131,7 @@ class AutoscalingCluster:
     @property
     def env(self) -> dict[str, str]:
         """What the environment of a process that connects needs."""
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_path)}
+        return token_env(self.token_path)
 
     def workers(self) -> list[int]:
         """Return the ids of the processes (raylets) that stand for the machines which it has started."""
@@ -144,21 +142,12 @@ class AutoscalingCluster:
     def _start(
         self, stack: contextlib.ExitStack, command: list[str], log: Path, env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         fake = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         if self._version == 2:
             named = dict.fromkeys(("RAY_CLOUD_INSTANCE_ID", "RAY_OVERRIDE_NODE_ID_FOR_TESTING"), FAKE_HEAD_NODE_ID)
             fake |= {"RAY_enable_autoscaler_v2": "1", "RAY_NODE_TYPE_NAME": FAKE_HEAD_NODE_TYPE, **named}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                env={**os.environ, "PYTHONPATH": path, **self.env, **fake, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        stack.callback(_kill_tree, process)
+        process = start_process(command, log, {**self.env, **fake, **(env or {})})
+        stack.callback(kill_tree, process)
         return process
 
     def _config(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from gansearch.object_store import open_store
@@ -96,16 +97,18 @@ class ObjectStore:
 
 
 @contextlib.contextmanager
-def object_store() -> Iterator[ObjectStore]:
-    """Run a store for the time of the block, its environment set in this process."""
+def object_store(log: Path = Path(os.devnull)) -> Iterator[ObjectStore]:
+    """Run a store for the time of the block, its environment set in this process.
+
+    Args:
+        log: where it writes down what it is asked.
+    """
     open_store.cache_clear()  # it remembers the endpoint that it was made with
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=output)
     store = ObjectStore(port)
     before = {name: os.environ.get(name) for name in store.env}
     try:

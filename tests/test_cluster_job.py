@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,13 @@ from gansearch.search.progress import Progress, read_progress
 from gansearch.storage import Location, location
 from gansearch.yaml_files import dump_yaml
 from tests.clusters import LocalCluster
-from tests.object_store import ObjectStore, object_store
+from tests.object_store import ObjectStore
 from tests.search.small_studies import plan
 
 TRIALS = 8
 EPOCHS = 200
 CHECKPOINT_SECONDS = 5.0
 GANSEARCH = [sys.executable, "-m", "gansearch.cli"]
-
-
-@pytest.fixture
-def store() -> Iterator[ObjectStore]:
-    with object_store() as running:
-        yield running
 
 
 class Terminal:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters import ROOT, LocalCluster
+from tests.clusters import LocalCluster
+from tests.ray_processes import ROOT
 from tests.search.small_studies import alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -242,7 +242,7 @@ def test_compacted_files_tell_what_they_replace_and_have_checksums(tmp_path: Pat
     (first,) = [path for path in results.part_files(run, "trials") if parts.is_compacted(path)]
     _merged(run, range(4, 8), batch=8, fan_in=2)
     (second,) = [path for path in results.part_files(run, "trials") if parts.is_compacted(path)]
-    assert first.name in results.replaces(second)
+    assert first.name in parts.replaces(second)
     assert second.name.startswith(f"{parts.COMPACTED}1-")
     file = Path(str(second))
     content = bytearray(file.read_bytes())
@@ -255,3 +255,28 @@ def test_compacted_files_tell_what_they_replace_and_have_checksums(tmp_path: Pat
 
 def test_compaction_is_of_the_tables_that_have_parts_a_trial() -> None:
     assert [table.name for table in compaction.TABLES] == ["trials", "curves", "samples"]
+
+
+def test_a_compacted_file_of_an_older_version_is_migrated_with_what_it_replaces(tmp_path: Path) -> None:
+    run = _claimed(tmp_path)
+    for n in range(4):
+        _write(run, n)
+    before = _values(run)
+    _merged(run, range(4), batch=8)
+    (path,) = [Path(str(path)) for path in results.part_files(run, "trials")]
+    later = [c.name for c in schema.TRIALS.columns if c.since > 1]
+    rows = pq.read_table(path).drop_columns(later)
+    old = {
+        **rows.schema.metadata,
+        b"gansearch.schema_version": b"1",
+        b"gansearch.replaces": b"compacted-0-gone.parquet",
+    }
+    pq.write_table(rows.replace_schema_metadata(old), path, write_page_checksum=True)
+    assert parts.version_of(path) == 1
+    parts.migrate(path, schema.TRIALS)
+    assert parts.version_of(path) == schema.VERSION
+    assert parts.replaces(path) == ["compacted-0-gone.parquet"]
+    pd.testing.assert_frame_equal(_values(run), before)
+    found = pd.read_parquet(run / "trials")
+    assert set(found["schema_version"]) == {schema.VERSION}
+    assert found[later].isna().all().all()

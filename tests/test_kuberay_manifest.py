@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import gansearch
-from tests.clusters import ROOT
+from tests.ray_processes import ROOT
 
 FOLDER = ROOT / "docs" / "kuberay"
 TOKEN = [

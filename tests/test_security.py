@@ -24,7 +24,7 @@ from gansearch.paths import RunPaths, TrialKey
 from gansearch.search.plan_files import read_plan
 from gansearch.search.study import Study, load_study
 from gansearch.search.sweep import check_study_fits
-from tests.clusters import ROOT
+from tests.ray_processes import ROOT
 from tests.search.small_studies import FINAL, plan
 
 SOURCES = sorted(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gansearch.yaml_files import dump_yaml
-from tests.clusters import ROOT
+from tests.ray_processes import ROOT
 from tests.search.small_studies import alive, plan, trials
 
 SCRIPT = ROOT / "docs" / "slurm" / "sweep.sbatch"

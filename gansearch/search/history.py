@@ -206,9 +206,6 @@ def migrate(run: Location, claim_id: str) -> int:
                 continue
             if not RunPaths(run).claim(claim_id).exists():
                 raise ResultsError(f"another driver holds {run} now")
-            rows = parts.read_part(path, table)
-            if any(c.name == "schema_version" for c in table.columns):
-                rows = [{**row, "schema_version": schema.VERSION} for row in rows]
-            parts.write_part(path, table, rows)
+            parts.migrate(path, table)
             migrated += 1
     return migrated

@@ -192,18 +192,6 @@ def claim(run: Location) -> Lease:
     return Lease(run, own)
 
 
-def holder(run: Location) -> Claim | None:
-    """Return the claim of the driver that holds a run; None where it is free.
-
-    Claims of dead drivers are removed. Takes `WATCH_SECONDS` where a driver of another machine left one.
-    """
-    for path, found in _claims(run).items():
-        if _lives(path, found):
-            return found
-        _remove(path)
-    return None
-
-
 def _refuse_if_held(run: Location, own: str) -> None:
     """Raise ResultsError where another driver holds the run, or claims it at this moment; remove dead claims.
 

@@ -20,7 +20,7 @@ from gansearch.core.datasets import Dataset
 from gansearch.placement import Placement
 from gansearch.search.capacity import room_now
 from gansearch.search.head import head_watched
-from gansearch.search.losses import ROOM_SECONDS, Losses
+from gansearch.search.lost_workers import ROOM_SECONDS, LostWorkers
 from gansearch.search.observer import Observer
 from gansearch.search.population import Population
 from gansearch.search.schedulers import pauses
@@ -113,7 +113,7 @@ def run_trials(
     resources = study.resources
     trainable = tune.with_parameters(worker, recorder=observer.recorder, data=data, placement=placement(study))
     bundle = resources.bundle()
-    losses = Losses(observer, study.limits, resources)
+    lost_workers = LostWorkers(observer, study.limits, resources)
     waiting = pauses(scheduler)
     population = searcher if isinstance(searcher, Population) else None
     run = observer.recorder.run.absolute()
@@ -154,7 +154,7 @@ def run_trials(
                     name="trials",
                     storage_path=str(scratch),
                     verbose=0,
-                    callbacks=[observer, losses],
+                    callbacks=[observer, lost_workers],
                     stop=limiter,
                     failure_config=tune.FailureConfig(max_failures=study.limits.max_failures),
                     checkpoint_config=tune.CheckpointConfig(
@@ -163,7 +163,7 @@ def run_trials(
                 ),
             ).fit()
     finally:
-        losses.close()
+        lost_workers.close()
         log.setLevel(level)
         remove_tree(scratch)
 

@@ -13,8 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 def test_requests_are_counted_by_who_makes_them(tmp_path: Path) -> None:
     trials = 3
-    with requests.Server(tmp_path / "log") as server:
-        found = requests.measure(trials, server)
+    found = requests.measure(trials, tmp_path)
     assert found[requests.START]["PUT"] == trials, "a row that says that the trial runs"
     assert found[requests.WORKER]["PUT"] == 2 * trials, "a curve and a row"
     assert found[requests.END].total() == 0

@@ -11,7 +11,7 @@ import pytest
 
 from tests import pages
 from tests.cli.conftest import Gansearch
-from tests.clusters import ROOT
+from tests.ray_processes import ROOT
 
 OUT = """\
 ok       ray            on this machine alone: CPUS CPU and 0 GPU

@@ -24,14 +24,6 @@ def cluster() -> Iterator[str]:
     cluster.shutdown()
 
 
-@pytest.fixture
-def sweeps() -> Iterator[list[Sweeping]]:
-    started: list[Sweeping] = []
-    yield started
-    for sweeping in started:
-        sweeping.kill()
-
-
 def test_two_sweeps_share_a_cluster(tmp_path: Path, cluster: str, sweeps: list[Sweeping]) -> None:
     """Different studies, and two seeds of one."""
     given: list[dict[str, Any]] = [plan(), plan(seed=6)]

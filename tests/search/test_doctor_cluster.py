@@ -13,8 +13,9 @@ import pytest
 
 from gansearch.storage import location
 from gansearch.yaml_files import dump_yaml
-from tests.clusters import ROOT, LocalCluster
+from tests.clusters import LocalCluster
 from tests.object_store import object_store
+from tests.ray_processes import ROOT
 from tests.search.small_studies import plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

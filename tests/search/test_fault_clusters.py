@@ -32,14 +32,6 @@ def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
         yield started
 
 
-@pytest.fixture
-def sweeps() -> Iterator[list[Sweeping]]:
-    started: list[Sweeping] = []
-    yield started
-    for sweeping in started:
-        sweeping.kill()
-
-
 def given(**changes: Any) -> dict[str, Any]:
     limits = {"checkpoint_seconds": EVERY}
     return plan(**{"epochs": EPOCHS, "num_trials": 5, "confirm": {"seeds": 0}, "limits": limits, **changes})

@@ -36,7 +36,7 @@ _MEMORY = ("out of memory", tune_actors.OUT_OF_MEMORY)
 """What the account of a trial that ran out of memory begins with."""
 
 
-class Losses(tune.Callback):
+class LostWorkers(tune.Callback):
     """Follows the workers of one stage, beside an observer, which writes the rows.
 
     Args:

@@ -13,7 +13,7 @@ from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayT
 from ray.tune.experiment import Trial as TuneTrial
 
 from gansearch.faults import DeviceFaultError
-from gansearch.search.losses import MAX_ERROR, Rooms, last_account
+from gansearch.search.lost_workers import MAX_ERROR, Rooms, last_account
 from gansearch.search.sections import Resources
 from gansearch.search.tune_actors import LostActorError, actor_of, as_actor_loss, machine_of
 
