@@ -271,7 +271,7 @@ def test_a_compacted_file_of_an_older_version_is_migrated_with_what_it_replaces(
         b"gansearch.schema_version": b"1",
         b"gansearch.replaces": b"compacted-0-gone.parquet",
     }
-    pq.write_table(rows.replace_schema_metadata(old), path, write_page_checksum=True)
+    pq.write_table(rows.replace_schema_metadata({**rows.schema.metadata, **told}), path, write_page_checksum=True)
     assert parts.version_of(path) == 1
     parts.migrate(path, schema.TRIALS)
     assert parts.version_of(path) == schema.VERSION
