@@ -266,8 +266,7 @@ def test_a_compacted_file_of_an_older_version_is_migrated_with_what_it_replaces(
     (path,) = [Path(str(path)) for path in results.part_files(run, "trials")]
     later = [c.name for c in schema.TRIALS.columns if c.since > 1]
     rows = pq.read_table(path).drop_columns(later)
-    old = {
-        **rows.schema.metadata,
+    told = {
         b"gansearch.schema_version": b"1",
         b"gansearch.replaces": b"compacted-0-gone.parquet",
     }
