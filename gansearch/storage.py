@@ -139,7 +139,10 @@ def probe(folder: Location) -> None:
             raise ResultsError(f"{folder} does not give back what was written there")
         place.unlink()
     except OSError as error:
-        raise ResultsError(f"{folder} can be written, but not used: {reason(error)}") from error
+        with contextlib.suppress(OSError):
+            place.unlink()
+        hint = error.hint if isinstance(error, StorageError) else _HINT
+        raise ResultsError(f"{folder} can be written, but not used: {reason(error)}", hint=hint) from error
 
 
 @contextlib.contextmanager

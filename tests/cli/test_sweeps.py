@@ -116,7 +116,8 @@ def test_a_sweep_from_start_to_table(study: Path, gansearch: Gansearch) -> None:
     told = err.splitlines()
     assert told[0] == "sweep small into run: 6 trials of 4 epochs"
     assert told[-2:] == ["next: gansearch best run", "      gansearch table1 run"]
-    assert any("] confirm: 8/8 trials (8 COMPLETE), 0 running" in line for line in told)
+    assert any("] confirm: " in line and "/8 trials" in line for line in told)
+    assert any("] done: 14/14 trials (14 COMPLETE), 0 running" in line for line in told)
     assert gansearch("status", "run")[1].startswith("small: done\n  trials   14 of 14 ended (14 COMPLETE), 0 running\n")
     assert gansearch("best", "run", "-o", "best.yaml")[0] == 0
     code, out, _ = gansearch("table1", "run")
