@@ -5,6 +5,7 @@ The largest error of a cell is shown with two significant digits, and everything
 
 from __future__ import annotations
 
+import dataclasses
 import decimal
 import re
 import textwrap
@@ -24,6 +25,21 @@ _INDENT = 4
 Lines = list[list[str]]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One table of the comparison, rounded for a reader.
+
+    Attributes:
+        title: what stands above it.
+        head: the columns' names; empty for the marks.
+        lines: its cells.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    lines: Lines
+
+
 def render(found: Funnel, form: str) -> str:
     """Return the comparison as `text`, `markdown` or `csv`.
 
@@ -36,21 +52,25 @@ def render(found: Funnel, form: str) -> str:
     return forms[form](found)
 
 
+def blocks(found: Funnel) -> tuple[Block, ...]:
+    """Return the scores, then the differences where there are any, then test scores under each other protocol."""
+    scores = Block(title=_title(found), head=_SCORES, lines=[_score_line(f) for f in found.finalists])
+    differences = Block(title=_DIFFERENCE, head=_DIFFERENCES, lines=_differences(found))
+    return (scores, *([differences] if differences.lines else []), *_other_blocks(found))
+
+
 def text(found: Funnel) -> str:
     """Return the comparison for a terminal, at most `WIDTH` characters wide."""
-    scores = [_score_line(f) for f in found.finalists]
-    below = [_wrapped(_settings(found, f)) for f in found.finalists]
-    out = [*_folded(_title(found)), "", *_columns(_SCORES, scores, below)]
-    if differences := _differences(found):
-        out += ["", "Differences: the row's configuration less the one it is against, nats", ""]
-        out += _columns(_DIFFERENCES, differences)
-    for title, head, lines in _other_blocks(found):
-        out += ["", *_folded(title), "", *_columns(head, lines)]
-    foot = [
+    scores, *others = blocks(found)
+    below = [_wrapped(settings(found, f)) for f in found.finalists]
+    out = [*_folded(scores.title), "", *_columns(scores.head, scores.lines, below)]
+    for block in others:
+        out += ["", *_folded(block.title), "", *_columns(block.head, block.lines)]
+    statements = [
         textwrap.fill(line, WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
-        for line in _foot(found)
+        for line in foot(found)
     ]
-    return "\n".join([*out, "", *foot]) + "\n"
+    return "\n".join([*out, "", *statements]) + "\n"
 
 
 def markdown(found: Funnel) -> str:
@@ -61,14 +81,12 @@ def markdown(found: Funnel) -> str:
         rows.insert(1, ["---"] * len(head))
         return ["| " + " | ".join(row) + " |" for row in rows]
 
-    scores = [[*_score_line(f), ", ".join(_settings(found, f))] for f in found.finalists]
-    out = [f"**{_escaped(_title(found))}**", "", *table([*_SCORES, "settings"], scores)]
-    if differences := _differences(found):
-        out += ["", "Differences: the row's configuration less the one it is against, nats", ""]
-        out += table(_DIFFERENCES, differences)
-    for title, head, lines in _other_blocks(found):
-        out += ["", _escaped(title), "", *table(head, lines)]
-    return "\n".join([*out, "", *(f"- {_escaped(line)}" for line in _foot(found))]) + "\n"
+    scores, *others = blocks(found)
+    lines = [[*line, ", ".join(settings(found, f))] for line, f in zip(scores.lines, found.finalists, strict=True)]
+    out = [f"**{_escaped(scores.title)}**", "", *table([*scores.head, "settings"], lines)]
+    for block in others:
+        out += ["", _escaped(block.title), "", *table(block.head, block.lines)]
+    return "\n".join([*out, "", *(f"- {_escaped(line)}" for line in foot(found))]) + "\n"
 
 
 def _escaped(value: str) -> str:
@@ -128,7 +146,7 @@ def _search(f: Finalist) -> str:
     return f"{rounded(f.search_valid, place)} ({sign}{rounded(f.optimism, place)})"
 
 
-def _settings(found: Funnel, f: Finalist) -> list[str]:
+def settings(found: Funnel, f: Finalist) -> list[str]:
     """Return the searched values that differ from the paper's; all of them for the paper's and where it is unknown."""
     paper: Mapping[str, object] = {} if found.paper is None or f.is_paper else found.paper.values
     shown = [f"{name}={_value(value)}" for name, value in f.values.items() if paper.get(name, _NONE) != value]
@@ -146,6 +164,7 @@ def _wrapped(settings: Sequence[str]) -> list[str]:
     )
 
 
+_DIFFERENCE = "Differences: the row's configuration less the one it is against, nats"
 _DIFFERENCES = ("#", "configuration", "against", "on", "over seeds [95%]", "p", "p Holm", "seeds x images [95%]", "")
 
 
@@ -202,13 +221,14 @@ def _p(p: float | None) -> str:
     return f"<{_SMALLEST_P}" if p < _SMALLEST_P else f"{p:.3f}"
 
 
-def _other_blocks(found: Funnel) -> Iterable[tuple[str, Sequence[str], Lines]]:
-    """Yield title, head and lines of the test scores under each other protocol."""
+def _other_blocks(found: Funnel) -> Iterable[Block]:
+    """Yield the test scores under each other protocol."""
     ranks = {f.config_id: str(f.rank) for f in found.finalists}
+    head = ("#", "configuration", "seeds", "test", "[ex]")
     for other in found.others:
         lines = [[ranks[c], c, str(len(e.per_seed)), *_estimate(e)] for c, e in other.test.items()]
         if lines:
-            yield f"On test under {other.protocol_id}", ("#", "configuration", "seeds", "test", "[ex]"), lines
+            yield Block(title=f"On test under {other.protocol_id}", head=head, lines=lines)
 
 
 def _columns(head: Sequence[str], lines: Lines, below: Sequence[Sequence[str]] = ()) -> list[str]:
@@ -233,7 +253,7 @@ def _folded(line: str) -> list[str]:
     return [line] if fits else textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _foot(found: Funnel) -> Iterable[str]:
+def foot(found: Funnel) -> Iterable[str]:
     """Yield what stands under the table, one statement a line."""
     made = found.test_evaluations
     yield f"ranked under {found.description}: {found.rule}; test decides nothing"
