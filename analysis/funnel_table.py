@@ -1,28 +1,29 @@
-"""The confirmed configurations as text, Markdown and CSV. Rounding happens here and nowhere before.
-
-The largest error of a cell is shown with two significant digits, and everything else in the cell to the same place.
-"""
+"""The confirmed configurations as text, Markdown and CSV. Rounding happens here and nowhere before."""
 
 from __future__ import annotations
 
 import dataclasses
-import decimal
-import re
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
-from analysis.finalists import SIGNIFICANT, Comparison, Contrast, Estimate, Finalist, Funnel
+from analysis.cells import (
+    NONE,
+    Lines,
+    bad_seeds,
+    bullets,
+    columns,
+    ends,
+    escaped,
+    estimate_cells,
+    folded,
+    indented,
+    markdown_table,
+    p_value,
+    parameter_value,
+    with_ends,
+)
+from analysis.finalists import SIGNIFICANT, Comparison, Contrast, Finalist, Funnel
 from analysis.funnel_csv import long_csv
 from analysis.render import decimal_place, rounded
-from analysis.statistics import Interval
-
-WIDTH = 120
-"""Of the text, in characters."""
-_NONE = "-"
-_SMALLEST_P = 0.001
-_INDENT = 4
-
-Lines = list[list[str]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,37 +61,23 @@ def blocks(found: Funnel) -> tuple[Block, ...]:
 
 
 def text(found: Funnel) -> str:
-    """Return the comparison for a terminal, at most `WIDTH` characters wide."""
+    """Return the comparison for a terminal, at most `cells.WIDTH` characters wide."""
     scores, *others = blocks(found)
-    below = [_wrapped(settings(found, f)) for f in found.finalists]
-    out = [*_folded(scores.title), "", *_columns(scores.head, scores.lines, below)]
+    below = [indented(", ".join(settings(found, f))) for f in found.finalists]
+    out = [*folded(scores.title), "", *columns(scores.head, scores.lines, below)]
     for block in others:
-        out += ["", *_folded(block.title), "", *_columns(block.head, block.lines)]
-    statements = [
-        textwrap.fill(line, WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
-        for line in foot(found)
-    ]
-    return "\n".join([*out, "", *statements]) + "\n"
+        out += ["", *folded(block.title), "", *columns(block.head, block.lines)]
+    return "\n".join([*out, "", *bullets(foot(found))]) + "\n"
 
 
 def markdown(found: Funnel) -> str:
     """Return the comparison as GitHub-flavoured Markdown."""
-
-    def table(head: Sequence[str], lines: Lines) -> list[str]:
-        rows = [[_escaped(value) for value in line] for line in ([*head], *lines)]
-        rows.insert(1, ["---"] * len(head))
-        return ["| " + " | ".join(row) + " |" for row in rows]
-
     scores, *others = blocks(found)
     lines = [[*line, ", ".join(settings(found, f))] for line, f in zip(scores.lines, found.finalists, strict=True)]
-    out = [f"**{_escaped(scores.title)}**", "", *table([*scores.head, "settings"], lines)]
+    out = [f"**{escaped(scores.title)}**", "", *markdown_table([*scores.head, "settings"], lines)]
     for block in others:
-        out += ["", _escaped(block.title), "", *table(block.head, block.lines)]
-    return "\n".join([*out, "", *(f"- {_escaped(line)}" for line in foot(found))]) + "\n"
-
-
-def _escaped(value: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", value)
+        out += ["", escaped(block.title), "", *markdown_table(block.head, block.lines)]
+    return "\n".join([*out, "", *(f"- {escaped(line)}" for line in foot(found))]) + "\n"
 
 
 def _title(found: Funnel) -> str:
@@ -103,41 +90,21 @@ _SCORES = ("#", "configuration", "", "seeds", "bad seeds", "valid", "[ex]", "sea
 def _score_line(f: Finalist) -> list[str]:
     marks = ["leader"] * (f.rank == 1) + ["tied"] * f.tied + ["paper"] * f.is_paper
     return [
-        _NONE if f.rank is None else str(f.rank),
+        NONE if f.rank is None else str(f.rank),
         f.config_id,
         ", ".join(marks),
         f"{f.counts.completed}/{f.counts.seeds}",
-        _bad(f),
-        *_estimate(f.valid),
+        bad_seeds(f.counts),
+        *estimate_cells(f.valid),
         _search(f),
-        *_estimate(f.test),
+        *estimate_cells(f.test),
     ]
-
-
-def _bad(f: Finalist) -> str:
-    if not f.counts.ended:
-        return _NONE
-    interval = f.counts.bad_share_interval
-    return f"{f.counts.bad}/{f.counts.ended} [{interval.low:.2f}, {interval.high:.2f}]"
-
-
-def _estimate(estimate: Estimate | None) -> list[str]:
-    """Return a mean with its interval, and the standard error over images."""
-    if estimate is None:
-        return [_NONE, _NONE]
-    interval, error = estimate.interval, estimate.se_examples
-    shown_error = _NONE if error is None else rounded(error, decimal_place([error]))
-    if interval is None:
-        return [rounded(estimate.mean, decimal_place([error or 0.0])), shown_error]
-    half = (interval.high - interval.low) / 2
-    place = decimal_place([half])
-    return [f"{rounded(estimate.mean, place)} ± {rounded(half, place)}", shown_error]
 
 
 def _search(f: Finalist) -> str:
     """Return the search's value and by how much it lies above the confirmed one."""
     if f.search_valid is None:
-        return _NONE
+        return NONE
     error = 0.0 if f.valid is None else f.valid.se_seeds or f.valid.se_examples or 0.0
     place = decimal_place([error])
     if f.optimism is None:
@@ -149,19 +116,8 @@ def _search(f: Finalist) -> str:
 def settings(found: Funnel, f: Finalist) -> list[str]:
     """Return the searched values that differ from the paper's; all of them for the paper's and where it is unknown."""
     paper: Mapping[str, object] = {} if found.paper is None or f.is_paper else found.paper.values
-    shown = [f"{name}={_value(value)}" for name, value in f.values.items() if paper.get(name, _NONE) != value]
+    shown = [f"{name}={parameter_value(value)}" for name, value in f.values.items() if paper.get(name, NONE) != value]
     return shown or ["as the paper's in all that is searched"]
-
-
-def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _wrapped(settings: Sequence[str]) -> list[str]:
-    indent = " " * _INDENT
-    return textwrap.wrap(
-        ", ".join(settings), WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    )
 
 
 _DIFFERENCE = "Differences: the row's configuration less the one it is against, nats"
@@ -193,32 +149,11 @@ def _comparison(f: Finalist, name: str, comparison: Comparison) -> Lines:
 def _contrast(contrast: Contrast) -> list[str]:
     seeds, both = contrast.seeds, contrast.bootstrap
     return [
-        _with_ends(seeds.mean, seeds.interval),
-        _p(seeds.p),
-        _p(contrast.p_holm),
-        _NONE if both is None or both.interval is None else _ends(both.interval),
+        with_ends(seeds.mean, seeds.interval),
+        p_value(seeds.p),
+        p_value(contrast.p_holm),
+        NONE if both is None or both.interval is None else ends(both.interval),
     ]
-
-
-def _with_ends(mean: float, interval: Interval | None) -> str:
-    if interval is None:
-        return rounded(mean, decimal_place([]))
-    return f"{rounded(mean, _place(interval))} {_ends(interval)}"
-
-
-def _ends(interval: Interval) -> str:
-    place = _place(interval)
-    return f"[{rounded(interval.low, place)}, {rounded(interval.high, place)}]"
-
-
-def _place(interval: Interval) -> decimal.Decimal:
-    return decimal_place([(interval.high - interval.low) / 2])
-
-
-def _p(p: float | None) -> str:
-    if p is None:
-        return _NONE
-    return f"<{_SMALLEST_P}" if p < _SMALLEST_P else f"{p:.3f}"
 
 
 def _other_blocks(found: Funnel) -> Iterable[Block]:
@@ -226,31 +161,9 @@ def _other_blocks(found: Funnel) -> Iterable[Block]:
     ranks = {f.config_id: str(f.rank) for f in found.finalists}
     head = ("#", "configuration", "seeds", "test", "[ex]")
     for other in found.others:
-        lines = [[ranks[c], c, str(len(e.per_seed)), *_estimate(e)] for c, e in other.test.items()]
+        lines = [[ranks[c], c, str(len(e.per_seed)), *estimate_cells(e)] for c, e in other.test.items()]
         if lines:
             yield Block(title=f"On test under {other.protocol_id}", head=head, lines=lines)
-
-
-def _columns(head: Sequence[str], lines: Lines, below: Sequence[Sequence[str]] = ()) -> list[str]:
-    """Return aligned columns under a head, each line with those that stand below it.
-
-    Where they are too wide, as with scores of seven digits, columns stand closer, and then lines are folded.
-    """
-    rows = [[*head], *lines]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= WIDTH else " "
-    shown = [gap.join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    rule = "-" * min(WIDTH, sum(widths) + len(gap) * (len(widths) - 1))
-    out = [*_folded(shown[0]), rule]
-    for i, line in enumerate(shown[1:]):
-        out += [*_folded(line), *(below[i] if below else ())]
-    return [*out, rule]
-
-
-def _folded(line: str) -> list[str]:
-    indent = " " * _INDENT
-    fits = len(line) <= WIDTH
-    return [line] if fits else textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def foot(found: Funnel) -> Iterable[str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis.cells import WIDTH
 from analysis.finalists import Funnel
 from analysis.funnel import funnel
-from analysis.funnel_table import WIDTH, render
+from analysis.funnel_table import render
 from tests.analysis.funnel_runs import PAPER, QUICK, SLOW, WIDE, completed, four_finalists, write_funnel
 from tests.analysis.rows import FULL, PUBLISHED, config, trial_row
 
