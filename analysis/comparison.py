@@ -66,7 +66,7 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     errors = [e for e in (statistics.standard_error(a), statistics.standard_error(b)) if e is not None]
     if len(errors) < len((a, b)):
         return Difference(mean=mean)
-    return _t(mean, math.hypot(*errors), _satterthwaite(errors, (len(a) - 1, len(b) - 1)))
+    return _t(mean, math.hypot(*errors), satterthwaite(errors, (len(a) - 1, len(b) - 1)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,7 +135,7 @@ def bootstrap(a: Resampled, b: Resampled) -> Difference:
         return Difference(mean=mean)
     errors = [float(values.std(ddof=1)) / math.sqrt(len(values)) for values in means]
     se = float((a.means - b.means).std(ddof=1))
-    return _t(mean, se, _satterthwaite(errors, [n - 1 for n in counts]))
+    return _t(mean, se, satterthwaite(errors, [n - 1 for n in counts]))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -156,20 +156,28 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
+def satterthwaite(errors: Sequence[float], df: Sequence[int]) -> float | None:
+    """Return the degrees of freedom of a root sum of squares of standard errors; None where all are 0.
+
+    Args:
+        errors: independent standard errors.
+        df: the degrees of freedom of each.
+
+    Source:
+        Satterthwaite 1946.
+    """
+    total = math.hypot(*errors)
+    if total == 0:
+        return None
+    return 1 / sum((error / total) ** 4 / n for error, n in zip(errors, df, strict=True))
+
+
 def _t(mean: float, se: float, df: float | None) -> Difference:
     if df is None or se == 0:
         return Difference(mean=mean, se=se)
     half = float(special.stdtrit(df, 0.975)) * se
     p = 2 * float(special.stdtr(df, -abs(mean) / se))
     return Difference(mean=mean, se=se, df=df, interval=Interval(mean - half, mean + half), p=p)
-
-
-def _satterthwaite(errors: Sequence[float], df: Sequence[int]) -> float | None:
-    """Return the degrees of freedom of a root sum of squares of standard errors; None where all are 0."""
-    total = math.hypot(*errors)
-    if total == 0:
-        return None
-    return 1 / sum((error / total) ** 4 / n for error, n in zip(errors, df, strict=True))
 
 
 def _image_means(scores: Array, generator: np.random.Generator, replicates: int) -> Array:

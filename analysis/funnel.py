@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis import statistics
 from analysis.comparison import Resampled, bootstrap, holm, resample, welch
+from analysis.estimates import derived, derived_counts, estimate, per_seed, scored
 from analysis.example_scores import ExampleScores, read_example_scores
 from analysis.finalists import Comparison, Contrast, Estimate, Finalist, Funnel, OtherProtocol
 from analysis.funnel_notes import Evidence, notes
@@ -65,7 +64,7 @@ def funnel(run: Location | str, *, skip_damaged: bool = False) -> Funnel:
         dataclasses.replace(
             finalist,
             values=_values(by_id[finalist.config_id], names),
-            search_scores=_per_seed([r for r in search if r["config_id"] == finalist.config_id], "valid"),
+            search_scores=per_seed([r for r in search if r["config_id"] == finalist.config_id], "valid"),
         )
         for finalist in compared
     )
@@ -138,35 +137,17 @@ def _finalists(ranked: _Rows, choice: Choice, base_id: str | None, examples: Exa
         )
 
 
-def _scored(rows: Sequence[Row], split: str) -> list[Row]:
-    """Return the completed rows that have a finite score on a split."""
-    name = f"{split}_ll_mean"
-    return [r for r in rows if r["status"] == schema.COMPLETE and r[name] is not None and math.isfinite(r[name])]
-
-
-def _per_seed(rows: Sequence[Row], split: str) -> tuple[float, ...]:
-    return tuple(r[f"{split}_ll_mean"] for r in _scored(rows, split))
-
-
 def _estimates(rows: _Rows, split: str) -> dict[str, Estimate]:
     """Return the estimate of each configuration that has a score on the split."""
-    out = {}
-    for config_id, own in rows.items():
-        scored = _scored(own, split)
-        errors = [e for r in scored if (e := r[f"{split}_ll_se_examples"]) is not None]
-        if scored:
-            out[config_id] = Estimate(
-                per_seed=_per_seed(own, split),
-                se_examples=statistics.mean(errors) if len(errors) == len(scored) else None,
-            )
-    return out
+    found = {config_id: estimate(own, split) for config_id, own in rows.items()}
+    return {config_id: one for config_id, one in found.items() if one is not None}
 
 
 def _contrasts(
     rows: _Rows, estimates: Mapping[str, Estimate], split: str, others: Sequence[str], examples: ExampleScores
 ) -> _Contrasts:
     """Return each configuration less each of the others, where both have a score on the same images."""
-    digests = {r[f"data_{split}_digest"] for own in rows.values() for r in _scored(own, split)}
+    digests = {r[f"data_{split}_digest"] for own in rows.values() for r in scored(own, split)}
     if len(digests) > 1:  # of validation, the choice has refused it
         return {}
     drawn = _resampled(rows, estimates, split, examples)
@@ -186,10 +167,9 @@ def _resampled(
 ) -> dict[str, Resampled]:
     """Return the configurations whose images' values are all there, with seeds and images drawn again."""
     matrices, images = {}, None
-    for config_id, estimate in estimates.items():
-        scored = _scored(rows[config_id], split)
-        keys = [(config_id, r["seed"], r["fold"]) for r in scored]
-        matrix = examples.matrix(split, keys, estimate.per_seed)
+    for config_id, own in estimates.items():
+        keys = [(config_id, r["seed"], r["fold"]) for r in scored(rows[config_id], split)]
+        matrix = examples.matrix(split, keys, own.per_seed)
         if matrix is None:
             continue
         images = images or examples.images(split, keys[0])
@@ -236,23 +216,12 @@ def as_plain(found: Funnel) -> dict[str, Any]:
     """Return the comparison as JSON-able values, with every digit and what follows from them."""
     plain = dataclasses.asdict(found)
     for finalist, values in zip(found.finalists, plain["finalists"], strict=True):
-        counts = finalist.counts
         values |= {"search_valid": finalist.search_valid, "optimism": finalist.optimism, "tied": finalist.tied}
-        values["counts"] |= {"seeds": counts.seeds, "ended": counts.ended, "bad": counts.bad}
-        values["counts"] |= {
-            "bad_share": counts.bad_share if counts.ended else None,
-            "bad_share_95": dataclasses.astuple(counts.bad_share_interval) if counts.ended else None,
-        }
-        for split, estimate in (("valid", finalist.valid), ("test", finalist.test)):
-            if estimate is not None:
-                values[split] |= _derived(estimate)
+        values["counts"] |= derived_counts(finalist.counts)
+        for split, own in (("valid", finalist.valid), ("test", finalist.test)):
+            if own is not None:
+                values[split] |= derived(own)
     for other, values in zip(found.others, plain["others"], strict=True):
-        for config_id, estimate in other.test.items():
-            values["test"][config_id] |= _derived(estimate)
+        for config_id, own in other.test.items():
+            values["test"][config_id] |= derived(own)
     return plain
-
-
-def _derived(estimate: Estimate) -> dict[str, object]:
-    interval = estimate.interval
-    ends = None if interval is None else dataclasses.astuple(interval)
-    return {"mean": estimate.mean, "se_seeds": estimate.se_seeds, "mean_95": ends}
