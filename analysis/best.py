@@ -9,15 +9,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis import statistics
+import pyarrow.compute as pc
+
+from analysis import statistics, trial_columns
 from analysis.plan import planned_confirm_seeds
-from analysis.records import Row, records
-from analysis.selection import Candidate, Choice, choose
+from analysis.ranking import Candidate
+from analysis.records import Row, arrow_records
+from analysis.selection import Choice, choose_from
 from gansearch import results, schema
 from gansearch.config import TrialConfig
 from gansearch.storage import Location, location
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SEED_COLUMNS = (
     "seed",
@@ -67,6 +73,65 @@ class Best:
     skipped: tuple[str, ...]
 
 
+def choice_of(run: Location | str, *, skip_damaged: bool = False) -> Choice:
+    """Return what validation chooses, from the columns and rows that this takes.
+
+    Args:
+        run: the run directory.
+        skip_damaged: leave out damaged parts instead of refusing to choose.
+
+    Raises:
+        ResultsError: when the run cannot be read, or no configuration can be chosen.
+        ConfigError: when its plan file cannot be read.
+    """
+    return read_choice(run, skip_damaged=skip_damaged)[0]
+
+
+def read_choice(
+    run: Location | str, *, stage: str | None = None, skip_damaged: bool = False
+) -> tuple[Choice, tuple[str, ...]]:
+    """Return what `choice_of` does, and the damaged parts that were left out.
+
+    Args:
+        run: the run directory.
+        stage: `search` or `confirm`, to rank that stage whatever there is of the other; by default the rule decides.
+        skip_damaged: leave out damaged parts instead of refusing to choose.
+
+    Raises:
+        ResultsError, ConfigError: as `choice_of`.
+    """
+    planned = planned_confirm_seeds(run)
+    if stage != "search":
+        confirm, skipped = _read(run, trial_columns.COLUMNS, skip_damaged, pc.field("stage") == "confirm")
+        if stage == "confirm" or not set(confirm["status"].unique().to_pylist()) <= set(schema.UNFINISHED):
+            searched, also = _searched_under(run, skip_damaged)
+            choice = choose_from(
+                trial_columns.from_arrow(confirm),
+                stage=stage,
+                searched_under=searched,
+                planned_confirm_seeds=planned,
+            )
+            return choice, tuple(dict.fromkeys([*skipped, *also]))
+    rows, skipped = _read(run, trial_columns.COLUMNS, skip_damaged)
+    choice = choose_from(trial_columns.from_arrow(rows), stage=stage, planned_confirm_seeds=planned)
+    return choice, tuple(skipped)
+
+
+def _read(
+    run: Location | str, columns: Sequence[str], skip_damaged: bool, where: pc.Expression | None = None
+) -> tuple[pa.Table, list[str]]:
+    coded = [name for name in trial_columns.CODED if name in columns]
+    return results.read_arrow(run, schema.TRIALS, columns=columns, where=where, coded=coded, skip_damaged=skip_damaged)
+
+
+def _searched_under(run: Location | str, skip_damaged: bool) -> tuple[dict[str, str], list[str]]:
+    """Return the protocols of a run's search rows as JSON by their ids, and the damaged parts that were left out."""
+    columns = ("stage", "protocol_id", "protocol_json")
+    rows, skipped = _read(run, columns, skip_damaged)
+    stage, protocol, content = (trial_columns.texts(rows[name]) for name in columns)
+    return trial_columns.described(protocol, content, stage.equal("search")), skipped
+
+
 def best(run: Location | str, *, skip_damaged: bool = False) -> Best:
     """Return the configuration that validation chooses.
 
@@ -78,15 +143,17 @@ def best(run: Location | str, *, skip_damaged: bool = False) -> Best:
         ResultsError: when the run cannot be read, or no configuration can be chosen.
         ConfigError: when its plan file cannot be read.
     """
-    trials = results.read(run, schema.TRIALS.name, skip_damaged=skip_damaged)
-    choice = choose(trials, planned_confirm_seeds=planned_confirm_seeds(run))
-    ranked = trials[
-        (trials["config_id"] == choice.leader.config_id)
-        & (trials["stage"] == choice.stage)
-        & (trials["protocol_id"] == choice.protocol_id)
-    ]
-    rows = sorted(records(ranked, schema.TRIALS), key=lambda r: (r["replicate"], r["seed"], r["fold"]))
-    return Best(choice=choice, rows=tuple(rows), skipped=tuple(trials.attrs["skipped"]))
+    choice, skipped = read_choice(run, skip_damaged=skip_damaged)
+    ranked, _ = results.read_arrow(
+        run,
+        schema.TRIALS,
+        where=(pc.field("config_id") == choice.leader.config_id)
+        & (pc.field("stage") == choice.stage)
+        & (pc.field("protocol_id") == choice.protocol_id),
+        skip_damaged=skip_damaged,
+    )
+    rows = sorted(arrow_records(ranked), key=lambda r: (r["replicate"], r["seed"], r["fold"]))
+    return Best(choice=choice, rows=tuple(rows), skipped=skipped)
 
 
 def best_document(run: Location | str, *, skip_damaged: bool = False) -> dict[str, Any]:

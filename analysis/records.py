@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from gansearch import schema
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 Row = dict[str, Any]
 
@@ -33,3 +35,12 @@ def records(frame: pd.DataFrame, table: schema.Table) -> list[Row]:
         pairs = zip(column, column.isna(), strict=True)
         columns.append([None if null else plain(value) for value, null in pairs])
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def arrow_records(rows: pa.Table) -> list[Row]:
+    """Return the rows of a table that `gansearch.results.read_arrow` gave; NaN is None here too."""
+
+    def plain(value: Any) -> Any:
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return [{name: plain(value) for name, value in row.items()} for row in rows.to_pylist()]

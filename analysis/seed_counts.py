@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from analysis import statistics
 from analysis.records import Row
@@ -72,10 +72,21 @@ class SeedCounts:
 
 def count_seeds(rows: Sequence[Row]) -> SeedCounts:
     """Return how the seeds ended, from one row of `trials` a seed."""
-    status = collections.Counter(r["status"] for r in rows)
+    collapsed = sum(r["status"] == schema.COMPLETE and r["collapsed"] is True for r in rows)
+    return counts_of([r["status"] for r in rows], collapsed=collapsed)
+
+
+def counts_of(statuses: Iterable[str], *, collapsed: int) -> SeedCounts:
+    """Return how the seeds ended, from their statuses.
+
+    Args:
+        statuses: one a seed.
+        collapsed: completed seeds whose samples collapsed.
+    """
+    status = collections.Counter(statuses)
     return SeedCounts(
         completed=status[schema.COMPLETE],
-        collapsed=sum(r["status"] == schema.COMPLETE and r["collapsed"] is True for r in rows),
+        collapsed=collapsed,
         diverged=status[schema.DIVERGED],
         failed=status[schema.FAILED],
         stopped=status[schema.STOPPED],

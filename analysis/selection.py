@@ -9,59 +9,28 @@ Test scores are dropped before anything is looked at.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from analysis import statistics
-from analysis.records import Row, records
-from analysis.seed_counts import SeedCounts, count_seeds
+import numpy as np
+
+from analysis import trial_columns
+from analysis.ranking import STATUSES, Candidate, Ranking
+from analysis.trial_columns import TrialColumns
 from gansearch import schema
 from gansearch.errors import ResultsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = (
-    *schema.TRIALS.key,
-    "status",
-    "valid_ll_mean",
-    "collapsed",
-    "sigma_at_edge",
-    "data_valid_digest",
-    "protocol_json",
-)
+    from analysis.ranking import Integers, Truths
+    from analysis.records import Row
+
 _TIES = "ties: more completed seeds, then the smaller config_id"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One configuration in the ranking.
-
-    Attributes:
-        config_id: hash of the configuration.
-        scores: mean validation log-likelihood of each completed seed, in nats, in the order of the seeds.
-        counts: how all its seeds ended.
-        sigma_at_edge: completed seeds whose sigma is an end point of the protocol's grid.
-    """
-
-    config_id: str
-    scores: tuple[float, ...]
-    counts: SeedCounts
-    sigma_at_edge: int
-
-    @property
-    def valid_ll_mean(self) -> float:
-        """Mean over the completed seeds, in nats."""
-        return statistics.mean(self.scores)
-
-    @property
-    def valid_ll_se_seeds(self) -> float | None:
-        """Its standard error over seeds, in nats; None for one seed."""
-        return statistics.standard_error(self.scores)
+_COMPLETE = STATUSES.index(schema.COMPLETE)
+_UNFINISHED = [STATUSES.index(status) for status in schema.UNFINISHED]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +46,7 @@ class Choice:
 
     stage: str
     protocol_id: str
-    ranking: tuple[Candidate, ...]
+    ranking: Ranking
     notes: tuple[str, ...]
 
     @property
@@ -106,24 +75,47 @@ def choose(trials: pd.DataFrame, *, planned_confirm_seeds: int | None = None) ->
     Raises:
         ResultsError: when no row can be ranked, or the rows cannot be ranked against each other.
     """
-    blind = trials.drop(columns=[name for name in trials.columns if str(name).startswith("test_")])
-    rows = records(blind[[name for name in _COLUMNS if name in blind.columns]], schema.TRIALS)
-    _check_keys(rows)
-    search = [r for r in rows if r["stage"] == "search"]
-    confirm = [r for r in rows if r["stage"] == "confirm"]
-    protocol_id = _one_protocol(search or confirm)
-    cut_short = bool(search) and all(r["status"] in schema.UNFINISHED for r in confirm)
-    stage, staged = ("confirm", confirm) if confirm and not cut_short else ("search", search)
-    ranked = [r for r in staged if r["protocol_id"] == protocol_id]
-    if staged and not ranked:
-        _one_protocol([*search, *confirm])
-    complete = [r for r in ranked if r["status"] == schema.COMPLETE]
-    if not complete or protocol_id is None:
-        raise ResultsError(f"no {stage} trial completed, so none can be chosen: {_counts(ranked)}")
-    _check_scores(complete)
-    ranking = tuple(sorted(_candidates(ranked), key=_place))
-    notes = [*_stage_notes(stage, confirm), *_leader_notes(stage, ranking[0], planned_confirm_seeds)]
-    return Choice(stage=stage, protocol_id=protocol_id, ranking=ranking, notes=(*notes, *_ranking_notes(ranking)))
+    return choose_from(trial_columns.from_pandas(trials), planned_confirm_seeds=planned_confirm_seeds)
+
+
+def choose_from(
+    trials: TrialColumns,
+    *,
+    stage: str | None = None,
+    searched_under: Mapping[str, str] | None = None,
+    planned_confirm_seeds: int | None = None,
+) -> Choice:
+    """Return what `choose` does, from columns as arrays.
+
+    Args:
+        trials: rows of one run.
+        stage: `search` or `confirm`, to rank that stage whatever there is of the other; by default the rule decides.
+        searched_under: the protocols of the run's search rows, as JSON by their ids, where those rows are not among
+            `trials`: of them, a choice among confirm rows needs no more.
+        planned_confirm_seeds: as of `choose`.
+
+    Raises:
+        ResultsError: as `choose`.
+    """
+    order = trials.by_key()
+    _check_keys(trials, order)
+    search, confirm = trials.stage.equal("search"), trials.stage.equal("confirm")
+    searched = {**(searched_under or {}), **trials.protocols(search)}
+    protocol_id = _one_protocol(searched or trials.protocols(confirm))
+    cut_short = bool(searched) and bool(np.isin(trials.status[confirm], _UNFINISHED).all())
+    chosen = stage or ("confirm" if confirm.any() and not cut_short else "search")
+    staged = confirm if chosen == "confirm" else search
+    ranked = staged & trials.protocol.equal(protocol_id)
+    if staged.any() and not ranked.any():
+        _one_protocol({**searched, **trials.protocols(confirm)})
+    complete = ranked & (trials.status == _COMPLETE)
+    if protocol_id is None or not complete.any():
+        raise ResultsError(f"no {chosen} trial completed, so none can be chosen: {_counts(trials.status[ranked])}")
+    _check_scores(trials, complete)
+    ranking = Ranking(trials.seeds(order[ranked[order]]))
+    told = _search_notes(confirm=bool(confirm.any()), asked_for=stage is not None) if chosen == "search" else ()
+    notes = (*told, *_leader_notes(chosen, ranking[0], planned_confirm_seeds), *_ranking_notes(ranking))
+    return Choice(stage=chosen, protocol_id=protocol_id, ranking=ranking, notes=notes)
 
 
 def edge_note(at_edge: int, completed: int) -> Iterable[str]:
@@ -135,19 +127,23 @@ def edge_note(at_edge: int, completed: int) -> Iterable[str]:
         )
 
 
-def _check_keys(rows: Sequence[Row]) -> None:
-    counts = collections.Counter(tuple(r[name] for name in schema.TRIALS.key) for r in rows)
-    for key, count in counts.items():
-        if count > 1:
-            named = ", ".join(f"{n} {v}" for n, v in zip(schema.TRIALS.key, key, strict=True))
-            raise ResultsError(f"the trials table holds {count} rows of one trial ({named})")
+def _check_keys(trials: TrialColumns, order: Integers) -> None:
+    row = trials.first_repeated(order)
+    if row is not None:
+        count = sum(trials.key(i) == trials.key(row) for i in np.flatnonzero(trials.seed == trials.seed[row]).tolist())
+        named = ", ".join(f"{n} {v}" for n, v in zip(schema.TRIALS.key, trials.key(row), strict=True))
+        raise ResultsError(f"the trials table holds {count} rows of one trial ({named})")
 
 
-def _one_protocol(rows: Sequence[Row]) -> str | None:
-    """Return the protocol that all rows share; None when there are no rows."""
-    protocols = {r["protocol_id"]: json.loads(r["protocol_json"]) for r in rows}
-    if len(protocols) <= 1:
-        return next(iter(protocols), None)
+def _one_protocol(described: Mapping[str, str]) -> str | None:
+    """Return the protocol that is the only one; None where there is none.
+
+    Args:
+        described: the protocols as JSON, by their ids.
+    """
+    if len(described) <= 1:
+        return next(iter(described), None)
+    protocols = {protocol_id: json.loads(content) for protocol_id, content in described.items()}
     (first, one), (second, other) = sorted(protocols.items())[:2]
     fields = sorted(name for name in {*one, *other} - {"name"} if one.get(name) != other.get(name))
     difference = ", ".join(f"{name} {one.get(name)} against {other.get(name)}" for name in fields) or "name only"
@@ -156,12 +152,17 @@ def _one_protocol(rows: Sequence[Row]) -> str | None:
     )
 
 
-def _check_scores(complete: Sequence[Row]) -> None:
+def _check_scores(trials: TrialColumns, complete: Truths) -> None:
     """Raise ResultsError unless all completed rows have a score on the same validation images."""
-    for row in complete:
-        if row["valid_ll_mean"] is None or not math.isfinite(row["valid_ll_mean"]):
-            raise ResultsError(f"trial {row['config_id']} with seed {row['seed']} is COMPLETE without a finite score")
-    digests = sorted({str(r["data_valid_digest"]) for r in complete})
+    wrong = complete & ~np.isfinite(trials.score)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ResultsError(
+            f"trial {trials.config.at(row)} with seed {trials.seed[row]} is COMPLETE without a finite score"
+        )
+    texts = [*trials.digest.values.to_pylist(), None]
+    counts = np.bincount(trials.digest.codes[complete] % len(texts), minlength=len(texts))  # null is -1: the last
+    digests = sorted(str(text) for text, count in zip(texts, counts, strict=True) if count)
     if len(digests) > 1:
         raise ResultsError(
             "rows of different data cannot be ranked together: "
@@ -169,45 +170,31 @@ def _check_scores(complete: Sequence[Row]) -> None:
         )
 
 
-def _candidates(ranked: Sequence[Row]) -> Iterable[Candidate]:
-    groups: dict[str, list[Row]] = collections.defaultdict(list)
-    for row in sorted(ranked, key=lambda r: (r["config_id"], r["seed"], r["fold"])):
-        groups[row["config_id"]].append(row)
-    for config_id, rows in groups.items():
-        scores = tuple(r["valid_ll_mean"] for r in rows if r["status"] == schema.COMPLETE)
-        if scores:
-            yield Candidate(
-                config_id=config_id, scores=scores, counts=count_seeds(rows), sigma_at_edge=count_at_edge(rows)
-            )
-
-
 def count_at_edge(rows: Iterable[Row]) -> int:
     """Return how many COMPLETE rows have a sigma that is an end point of the grid."""
     return sum(r["status"] == schema.COMPLETE and r.get("sigma_at_edge") is True for r in rows)
 
 
-def _place(candidate: Candidate) -> tuple[bool, float, int, str]:
-    """Return what candidates are sorted by, the best first: `Choice.rule`."""
-    return (
-        not candidate.counts.all_completed,
-        -candidate.valid_ll_mean,
-        -candidate.counts.completed,
-        candidate.config_id,
-    )
+def _counts(statuses: Integers) -> str:
+    counts = np.bincount(statuses, minlength=len(STATUSES)).tolist()
+    return ", ".join(f"{n} {name}" for name, n in zip(STATUSES, counts, strict=True) if n) or "there are none"
 
 
-def _counts(rows: Sequence[Row]) -> str:
-    counts = collections.Counter(r["status"] for r in rows)
-    return ", ".join(f"{counts[s]} {s}" for s in schema.STATUSES if counts[s]) or "there are none"
+def _search_notes(*, confirm: bool, asked_for: bool) -> Iterable[str]:
+    """Say what the search's best is worth, and why it was the search that chose.
 
-
-def _stage_notes(stage: str, confirm: Sequence[Row]) -> Iterable[str]:
-    if stage == "confirm":
+    Args:
+        confirm: whether there are confirm rows.
+        asked_for: whether the search was to choose whatever the confirm stage says.
+    """
+    optimistic = "the best of many search trials is optimistic, and has no test score"
+    if asked_for:
+        yield optimistic
         return
     if confirm:
         yield "no confirm trial has ended, so the search chose; `gansearch resume` continues them"
     state = "no confirm trial has ended" if confirm else "no confirm rows"
-    yield f"{state} yet: the best of many search trials is optimistic, and has no test score"
+    yield f"{state} yet: {optimistic}"
 
 
 def _leader_notes(stage: str, leader: Candidate, planned: int | None) -> Iterable[str]:
@@ -222,10 +209,10 @@ def _leader_notes(stage: str, leader: Candidate, planned: int | None) -> Iterabl
     yield from edge_note(leader.sigma_at_edge, counts.completed)
 
 
-def _ranking_notes(ranking: Sequence[Candidate]) -> Iterable[str]:
-    leader = ranking[0]
-    if leader.counts.all_completed and (passed := sum(c.valid_ll_mean > leader.valid_ll_mean for c in ranking[1:])):
+def _ranking_notes(ranking: Ranking) -> Iterable[str]:
+    means, whole = ranking.means, ranking.whole
+    if whole[0] and (passed := int((means > means[0]).sum())):
         yield f"ranked behind it, with a higher mean but not all seeds completed: {passed}"
-    tied = [c.config_id for c in ranking[1:] if _place(c)[:2] == _place(leader)[:2]]
-    if tied:
-        yield f"tied with {', '.join(tied)}; {_TIES}"
+    tied = np.flatnonzero((means == means[0]) & (whole == whole[0]))[1:]
+    if len(tied):
+        yield f"tied with {', '.join(ranking.config_ids(tied))}; {_TIES}"

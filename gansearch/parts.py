@@ -33,6 +33,11 @@ _TYPES: dict[str, pa.DataType] = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 _VERSION_KEY = b"gansearch.schema_version"
+_CODED = pa.dictionary(pa.int32(), pa.string())
+_MANY_ROWS = 20_000
+"""A file with more rows is asked first which of its rows fit a condition, and then for those."""
+_BATCH_ROWS = 8_192
+"""Rows of a large file in memory at a time, where few of them are wanted."""
 
 
 _REPLACES = b"gansearch.replaces"
@@ -55,10 +60,16 @@ def is_compacted(path: Location) -> bool:
 
 
 @functools.cache
-def arrow_schema(table: schema.Table) -> pa.Schema:
-    """Return a table's Arrow schema; units and meanings travel as field metadata, the version as table metadata."""
+def arrow_schema(table: schema.Table, coded: tuple[str, ...] = ()) -> pa.Schema:
+    """Return a table's Arrow schema; units and meanings travel as field metadata, the version as table metadata.
+
+    Args:
+        table: which table.
+        coded: columns of text that are to be dictionaries in memory; in a file, none is.
+    """
+    types = {c.name: _CODED if c.name in coded else _TYPES[c.type] for c in table.columns}
     fields = [
-        pa.field(c.name, _TYPES[c.type], nullable=c.nullable, metadata={"unit": c.unit, "doc": c.doc})
+        pa.field(c.name, types[c.name], nullable=c.nullable, metadata={"unit": c.unit, "doc": c.doc})
         for c in table.columns
     ]
     return pa.schema(fields, metadata={_VERSION_KEY: str(schema.VERSION).encode(), b"gansearch.table": table.name})
@@ -190,6 +201,7 @@ def load(
     table: schema.Table,
     columns: Sequence[str] | None = None,
     where: pc.Expression | None = None,
+    coded: Sequence[str] = (),
 ) -> pa.Table:
     """Return a part's columns (all by default), with this version's types.
 
@@ -198,24 +210,34 @@ def load(
         table: the table that it belongs to.
         columns: which columns; all by default.
         where: which rows; all by default. Parquet leaves out what its statistics rule out, and the rest is filtered.
+        coded: which of the columns, of text, come as dictionaries: each text once, however many rows hold it.
 
     Raises:
         MissingPartError: when there is none.
         DamagedPartError: when it was cut short or its bytes changed.
         ResultsError: when it cannot be read, or is of another version of the schema.
     """
-    target = arrow_schema(table)
+    target = arrow_schema(table, tuple(coded))
     wanted = target if columns is None else pa.schema([target.field(n) for n in columns], metadata=target.metadata)
+    dictionaries = list(coded) or None
     try:
-        with pq.ParquetFile(_source(path), page_checksum_verification=True) as file:
+        with pq.ParquetFile(_source(path), page_checksum_verification=True, read_dictionary=dictionaries) as file:
             later = _check_schema(path, file.schema_arrow, table, target)
             there = [n for n in wanted.names if n not in later]
+            many = file.metadata.num_rows > _MANY_ROWS
             if where is None or later:
                 names = there if where is None else [n for n in target.names if n not in later]
                 data = file.read(columns=names, use_threads=False)
-        if where is not None and not later:
+            elif many:
+                data = _load_few(path, file, there, where)
+        if where is not None and not later and not many:
             data = pq.read_table(
-                _source(path), columns=there, filters=where, page_checksum_verification=True, use_threads=False
+                _source(path),
+                columns=there,
+                filters=where,
+                read_dictionary=dictionaries,
+                page_checksum_verification=True,
+                use_threads=False,
             )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingPartError(f"cannot read {path}: {storage.reason(error)}") from error
@@ -231,6 +253,32 @@ def load(
     if where is not None and later:
         data = data.filter(where)
     return data.select(wanted.names).cast(wanted)
+
+
+def _load_few(path: Location, file: pq.ParquetFile, columns: Sequence[str], where: pc.Expression) -> pa.Table:
+    """Return the rows of a large file that fit a condition.
+
+    The condition's own columns are read first, of the row groups that statistics do not rule out. The wanted columns,
+    which may be a hundred, are read of those groups only where a row fits, a few thousand rows at a time.
+    """
+    import pyarrow.dataset as ds
+
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    fragment = ds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(_source(path))
+    found = []
+    for group in fragment.split_by_row_group(where):
+        fits = group.to_table(columns={"fits": where}, use_threads=False)["fits"]
+        if not pc.any(fits).as_py():
+            continue
+        groups, begin = [one.id for one in group.row_groups], 0
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(columns), use_threads=False):
+            rows = pa.Table.from_batches([batch]).filter(fits.slice(begin, len(batch)))
+            begin += len(batch)
+            if len(rows):
+                found.append(rows)
+    if not found:
+        return file.schema_arrow.empty_table().select(list(columns))
+    return pa.concat_tables(found)
 
 
 def _source(path: Location) -> Any:

@@ -10,6 +10,7 @@ import concurrent.futures
 import functools
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -63,6 +64,7 @@ def read_arrow(
     *,
     columns: Sequence[str] | None = None,
     where: pc.Expression | None = None,
+    coded: Sequence[str] = (),
     skip_damaged: bool = False,
 ) -> tuple[pa.Table, list[str]]:
     """Return a table of a run as Arrow holds it, and the paths of damaged parts that were left out.
@@ -72,6 +74,7 @@ def read_arrow(
         table: which table.
         columns: which columns to read; all by default.
         where: which rows to read; all by default. Pushed down to Parquet.
+        coded: which of the columns, of text, come as dictionaries: each text once, however many rows hold it.
         skip_damaged: read the other parts when one is damaged.
 
     Raises:
@@ -85,7 +88,7 @@ def read_arrow(
     for _ in range(READ_TRIES):
         files = part_files(run, table.name)
         try:
-            found, skipped = _load_all(files, table, wanted, where, skip_damaged)
+            found, skipped = _load_all(files, table, wanted, where, coded, skip_damaged)
         except MissingPartError:
             continue  # merged into another file since
         # A file that was merged while the folder was listed may be in no listing: what it was merged into is in
@@ -94,8 +97,8 @@ def read_arrow(
             break
     else:
         raise ResultsError(f"{run}: the files of table {table.name} change faster than they can be read")
-    empty = parts.arrow_schema(table).empty_table().select(wanted)
-    return pa.concat_tables([empty, *found]), skipped
+    empty = parts.arrow_schema(table, tuple(coded)).empty_table().select(wanted)
+    return pa.concat_tables([empty, *found]).unify_dictionaries(), skipped
 
 
 def _compacted(files: Sequence[Location]) -> set[str]:
@@ -107,6 +110,7 @@ def _load_all(
     table: schema.Table,
     wanted: list[str],
     where: pc.Expression | None,
+    coded: Sequence[str],
     skip_damaged: bool,
 ) -> tuple[list[pa.Table], list[str]]:
     """Return the wanted columns and rows of the files, each row once, and which files were left out as damaged.
@@ -121,7 +125,8 @@ def _load_all(
     # The key tells whose part has come since: where there is none of either kind, it need not be read.
     both = len(single) < len(files) and bool(single)
     columns = [*wanted, *(name for name in table.part_key if both and name not in wanted)]
-    load = functools.partial(_load_or_none, table=table, columns=columns, where=where, skip_damaged=skip_damaged)
+    options = {"table": table, "columns": columns, "where": where, "coded": coded, "skip_damaged": skip_damaged}
+    load = functools.partial(_load_or_none, **options)
     if files and isinstance(files[0], RemotePath):
         with concurrent.futures.ThreadPoolExecutor(STORE_THREADS) as pool:
             loaded = list(pool.map(load, files))
@@ -129,7 +134,7 @@ def _load_all(
         loaded = [load(path) for path in files]
     skipped = [str(path) for path, one in zip(files, loaded, strict=True) if one is None]
     found = [(path, one) for path, one in zip(files, loaded, strict=True) if one is not None]
-    if both:
+    if both and any(len(one) for path, one in found if parts.is_compacted(path)):
         own = (
             {key for path in single for key in _own_keys(path, table, skip_damaged)}
             if where is not None
@@ -141,15 +146,20 @@ def _load_all(
 
 def _own_keys(path: Location, table: schema.Table, skip_damaged: bool) -> list[tuple[Any, ...]]:
     """Return the key of a part whose rows may all have been left out: it still counts before a compacted file."""
-    rows = _load_or_none(path, table, table.part_key, None, skip_damaged)
+    rows = _load_or_none(path, table, table.part_key, None, (), skip_damaged)
     return [] if rows is None else part_keys(rows, table)
 
 
 def _load_or_none(
-    path: Location, table: schema.Table, columns: Sequence[str], where: pc.Expression | None, skip_damaged: bool
+    path: Location,
+    table: schema.Table,
+    columns: Sequence[str],
+    where: pc.Expression | None,
+    coded: Sequence[str],
+    skip_damaged: bool,
 ) -> pa.Table | None:
     try:
-        return parts.load(path, table, columns, where)
+        return parts.load(path, table, columns, where, coded)
     except DamagedPartError:
         if not skip_damaged:
             raise
@@ -163,7 +173,17 @@ def part_keys(rows: pa.Table, table: schema.Table) -> list[tuple[Any, ...]]:
 
 def without(rows: pa.Table, table: schema.Table, keys: set[tuple[Any, ...]]) -> pa.Table:
     """Return the rows of a compacted file for which there is no part: a part is as new, or newer."""
-    return rows.filter(pa.array([key not in keys for key in part_keys(rows, table)], pa.bool_()))
+    name = table.part_key[0]
+    # Of a large file few rows share even the first column of a key with a part; only those become Python values.
+    first = pa.array({key[0] for key in keys}, rows.schema.field(name).type)
+    places = pc.indices_nonzero(pc.is_in(rows[name], value_set=first))
+    there = part_keys(rows.select(table.part_key).take(places), table)
+    gone = [place for place, key in zip(places.to_pylist(), there, strict=True) if key in keys]
+    if not gone:
+        return rows
+    kept = np.ones(len(rows), bool)
+    kept[gone] = False
+    return rows.filter(pa.array(kept))
 
 
 def part_files(run: Location | str, table_name: str) -> list[Location]:
