@@ -28,8 +28,6 @@ Condition = tuple[str, str, Any]
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "not in")
 RUN = "run"
 """The column that says which run a row is of."""
-_TYPES = {"string": "string", "int64": "Int64", "bool": "boolean"}
-"""pandas' types that hold null beside values; a float has NaN, a timestamp NaT."""
 
 Runs = Location | str | Sequence[Location | str]
 
@@ -93,15 +91,20 @@ def _read(
         if not RunPaths(run).table(table.name).is_dir() and RunPaths(run).table(schema.TRIALS.name).is_dir():
             continue
         rows, left_out = results.read_arrow(run, table, columns=columns, where=condition, skip_damaged=skip_damaged)
-        found.append(rows.add_column(0, RUN, pa.array([str(run)] * len(rows), pa.string())))
+        found.append(rows.add_column(0, RUN, pa.repeat(pa.scalar(str(run), pa.string()), len(rows))))
         skipped += left_out
     if not found:
         raise ResultsError(f"none of the runs has the table {table.name}", hint="a sweep writes it when its stage runs")
-    frame: pd.DataFrame = pa.concat_tables(found).to_pandas(use_threads=False, types_mapper=None)
-    types = {c.name: _TYPES[c.type] for c in table.columns if c.type in _TYPES and c.name in frame.columns}
-    frame = frame.astype({RUN: "string", **types})
+    frame: pd.DataFrame = pa.concat_tables(found).to_pandas(use_threads=False, types_mapper=_nullable().get)
     frame.attrs["skipped"] = skipped
     return frame
+
+
+def _nullable() -> dict[pa.DataType, Any]:
+    """Return pandas' types that hold null beside values; a float has NaN, a timestamp NaT."""
+    import pandas as pd
+
+    return {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
 
 def _places(runs: Runs) -> list[Location]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from analysis import trial_columns
 from analysis.ranking import STATUSES, Candidate, Ranking
-from analysis.trial_columns import TrialColumns
+from analysis.trial_columns import Texts, TrialColumns
 from gansearch import schema
 from gansearch.errors import ResultsError
 
@@ -101,13 +101,13 @@ def choose_from(
     _check_keys(trials, order)
     search, confirm = trials.stage.equal("search"), trials.stage.equal("confirm")
     searched = {**(searched_under or {}), **trials.protocols(search)}
-    protocol_id = _one_protocol(searched or trials.protocols(confirm))
+    protocol_id = one_protocol(searched or trials.protocols(confirm))
     cut_short = bool(searched) and bool(np.isin(trials.status[confirm], _UNFINISHED).all())
     chosen = stage or ("confirm" if confirm.any() and not cut_short else "search")
     staged = confirm if chosen == "confirm" else search
     ranked = staged & trials.protocol.equal(protocol_id)
     if staged.any() and not ranked.any():
-        _one_protocol({**searched, **trials.protocols(confirm)})
+        one_protocol({**searched, **trials.protocols(confirm)})
     complete = ranked & (trials.status == _COMPLETE)
     if protocol_id is None or not complete.any():
         raise ResultsError(f"no {chosen} trial completed, so none can be chosen: {_counts(trials.status[ranked])}")
@@ -135,11 +135,14 @@ def _check_keys(trials: TrialColumns, order: Integers) -> None:
         raise ResultsError(f"the trials table holds {count} rows of one trial ({named})")
 
 
-def _one_protocol(described: Mapping[str, str]) -> str | None:
+def one_protocol(described: Mapping[str, str]) -> str | None:
     """Return the protocol that is the only one; None where there is none.
 
     Args:
         described: the protocols as JSON, by their ids.
+
+    Raises:
+        ResultsError: when there are several; it names what they differ in.
     """
     if len(described) <= 1:
         return next(iter(described), None)
@@ -160,8 +163,18 @@ def _check_scores(trials: TrialColumns, complete: Truths) -> None:
         raise ResultsError(
             f"trial {trials.config.at(row)} with seed {trials.seed[row]} is COMPLETE without a finite score"
         )
-    texts = [*trials.digest.values.to_pylist(), None]
-    counts = np.bincount(trials.digest.codes[complete] % len(texts), minlength=len(texts))  # null is -1: the last
+    check_data(trials.digest, complete)
+
+
+def check_data(digest: Texts, rows: Truths) -> None:
+    """Raise ResultsError unless some rows are all of the same validation images.
+
+    Args:
+        digest: digests of the validation images.
+        rows: which rows, [rows].
+    """
+    texts = [*digest.values.to_pylist(), None]
+    counts = np.bincount(digest.codes[rows] % len(texts), minlength=len(texts))  # null is -1: the last
     digests = sorted(str(text) for text, count in zip(texts, counts, strict=True) if count)
     if len(digests) > 1:
         raise ResultsError(
