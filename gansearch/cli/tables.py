@@ -61,7 +61,7 @@ def _short(value: object) -> str:
 def _add_table1(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_directories", type=location, nargs="+", metavar="RUN", help="run directories")
     parser.add_argument(
-        "--format", choices=("text", "markdown", "latex", "csv"), default="text", help="how (default: text)"
+        "--format", choices=("text", "markdown", "latex", "html", "csv"), default="text", help="how (default: text)"
     )
     add_output(parser, "the table")
     add_json(parser)
@@ -104,7 +104,7 @@ COMMANDS = (
         name="table1",
         help="confirmed configurations beside Table 1 of the paper",
         description="Write the test scores of each run's confirmed configuration beside the four published rows\n"
-        "of Table 1 of Goodfellow et al. 2014.",
+        "of Table 1 of Goodfellow et al. 2014, and beside what `gansearch calibrate` found of the data.",
         examples=("gansearch table1 runs/quickstart", "gansearch table1 runs/quickstart --format latex -o table1.tex"),
         add_arguments=_add_table1,
         run=run_table1,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import shutil
 from pathlib import Path
 
@@ -55,6 +54,9 @@ def test_the_published_figures() -> None:
     }
     assert {(s.model, s.dataset): (s.mean, s.se) for s in reference.TABLE1} == printed
     assert {(s.dataset, s.se_kind) for s in reference.TABLE1} == {("MNIST", "examples"), ("TFD", "folds")}
+    for s in reference.TABLE1:
+        assert s.se_kind in s.protocol.replace("test images, standard error over them", "examples")
+        assert "NIPS 2014, Table 1" in s.citation
 
 
 def test_published_rows_come_first_and_stay_blank_where_the_data_are_not_theirs(tmp_path: Path) -> None:
@@ -173,10 +175,44 @@ def test_runs_of_one_name_are_told_apart_and_a_run_given_twice_is_refused(tmp_pa
         table1([first, first / "." / "trials" / ".."])
 
 
-def test_different_test_images_in_one_column_are_noted(tmp_path: Path) -> None:
-    runs = [_mnist(tmp_path, "one"), _mnist(tmp_path, "two", data_test_digest="44444444")]
-    assert any(re.search("MNIST: these runs .* different test images .*: one; two", n) for n in table1(runs).notes)
-    assert not any("different test images" in note for note in table1(runs[:1]).notes)
+@pytest.mark.parametrize(
+    ("split", "what"), [("test", "test images"), ("valid", "validation images"), ("train", "training images")]
+)
+def test_a_column_that_would_mix_images_is_refused(tmp_path: Path, split: str, what: str) -> None:
+    other = _mnist(tmp_path, "two", **{f"data_{split}_digest": "44444444"})
+    runs = [_mnist(tmp_path, "one"), other, _digits(tmp_path)]
+    with pytest.raises(ResultsError, match=f"column MNIST would mix different {what}: those of one .*, those of two "):
+        table1(runs)
+    assert table1([runs[0], runs[2]]).datasets == ("MNIST", "TFD", "Digits 8x8")
+
+
+def test_seeds_of_one_configuration_on_different_images_are_refused(tmp_path: Path) -> None:
+    rows = [*confirm_rows(A, 11, 5.0, 4.0), *confirm_rows(A, 12, 5.0, 4.0, data_test_digest="44444444")]
+    run = write_run(tmp_path / "mixed", [trial_row(A, 1, score=3.0), *rows])
+    with pytest.raises(ResultsError, match=r"mixed: the confirm seeds of .* those of seeds 11 and 12 differ"):
+        table1([run])
+
+
+def _under(protocol_json: object, seed: int, run: str, tmp_path: Path) -> Path:
+    rows = [trial_row(A, 1, score=3.0), *confirm_rows(A, seed, 5.0, 4.0, protocol_json=protocol_json)]
+    return write_run(tmp_path / run, rows)
+
+
+def test_a_section_that_would_mix_protocols_is_refused(tmp_path: Path) -> None:
+    """An id is made of the content, so this takes a table that was changed by hand."""
+    one, other = (json.dumps({**FULL.to_dict(), "num_samples": n}) for n in (10_000, 9_000))
+    runs = [_under(one, 11, "one", tmp_path), _under(other, 12, "two", tmp_path)]
+    with pytest.raises(ResultsError, match=r"rows under .* would mix protocols: those of one and two"):
+        table1(runs)
+    rows = [*confirm_rows(A, 11, 5.0, 4.0, protocol_json=one), *confirm_rows(A, 12, 5.0, 4.0, protocol_json=other)]
+    with pytest.raises(ResultsError, match="scored by different protocols, and do not compare"):
+        table1([write_run(tmp_path / "both", [trial_row(A, 1, score=3.0), *rows])])
+
+
+@pytest.mark.parametrize("content", ['{"name": "x", "num_samples": 5, "kernel": "box"}', "nonsense", "[1]"])
+def test_a_protocol_that_is_not_known_is_told(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ResultsError, match=r"strange: protocol .* is not one that this version knows"):
+        table1([_under(content, 11, "strange", tmp_path)])
 
 
 def test_a_run_without_confirm_rows_is_told_what_to_do(tmp_path: Path) -> None:
@@ -198,6 +234,33 @@ def test_confirm_rows_without_a_test_score_are_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "blind", [trial_row(A, 1, score=3.0), trial_row(A, 2, "confirm", 4.0)])
     with pytest.raises(ResultsError, match="blind has no test score"):
         table1([run])
+
+
+def test_no_runs_are_told() -> None:
+    with pytest.raises(ResultsError, match="no run is given"):
+        table1([])
+
+
+def test_an_empty_run_and_one_of_failures_are_told(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "trials").mkdir(parents=True)
+    with pytest.raises(ResultsError, match="empty has no confirmed configuration: no confirm row is in its trials"):
+        table1([tmp_path / "empty"])
+    rows = [trial_row(A, 1, score=3.0), *(trial_row(A, s, "confirm", status=schema.FAILED) for s in (11, 12))]
+    with pytest.raises(ResultsError, match="no confirm trial completed, so none can be chosen: 2 FAILED"):
+        table1([write_run(tmp_path / "failed", rows)])
+
+
+def test_a_score_that_is_no_number_is_left_out_and_told(tmp_path: Path) -> None:
+    rows = [trial_row(A, 1, score=3.0), *confirm_rows(A, 11, 5.0, 4.0), *confirm_rows(A, 12, 6.0, math.nan)]
+    table = table1([write_run(tmp_path / "nan", rows)])
+    assert _ours(table, "nan", FULL.id) == (4.0,)
+    lacking = [note for note in table.notes if "lack a finite test score" in note]
+    assert [note.partition(", ")[2] for note in lacking] == [
+        "1 of 2 completed seeds lack a finite test score; the mean is over the others"
+    ] * 2
+    invalid = [trial_row(A, 1, score=3.0), *confirm_rows(A, 11, math.nan, 4.0), *confirm_rows(A, 12, 6.0, 5.0)]
+    with pytest.raises(ResultsError, match="seed 11 is COMPLETE without a finite score"):
+        table1([write_run(tmp_path / "blank", invalid)])
 
 
 def test_damaged_parts_are_named_or_skipped(tmp_path: Path) -> None:

@@ -1,0 +1,227 @@
+"""What one run gives to Table 1: its confirmed configuration's scores, and what holds them against other runs'."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import pyarrow.compute as pc
+
+from analysis import reference, statistics
+from analysis.best import choice_of
+from analysis.plan import planned_confirm_seeds
+from analysis.records import Row
+from analysis.scored_data import DIGESTS, parse_protocol
+from analysis.seed_counts import count_seeds
+from analysis.selection import count_at_edge, edge_note
+from analysis.table1_rows import Kind, Score, TableRow
+from gansearch import results, schema
+from gansearch.errors import ResultsError
+from gansearch.protocols import PROTOCOLS, Protocol
+from gansearch.storage import Location, location
+
+_MODEL = "Adversarial nets"
+_DATA_COLUMNS = ("cfg_dataset_name", *DIGESTS.values())
+_COLUMNS = (
+    *schema.TRIALS.key,
+    "replicate",
+    "status",
+    *(f"{split}_{name}" for split in ("valid", "test") for name in ("ll_mean", "ll_se_examples", "n")),
+    "num_samples",
+    "sigma_at_edge",
+    "collapsed",
+    "weights_digest",
+    *_DATA_COLUMNS,
+    "protocol_json",
+)
+
+_CODED = ("stage", "protocol_id", "status", *_DATA_COLUMNS, "protocol_json")
+"""Those of them that hold few texts many times."""
+
+Key = tuple[object, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """What one run gives to the table.
+
+    Attributes:
+        run: the run directory, as it was given.
+        label: what it is called.
+        dataset: name of its data set.
+        digests: digest of each split of it; None where the rows do not say.
+        rows: its confirmed configuration under each protocol.
+        protocols: the protocols by id, in the order of the rows.
+        evaluations: the test evaluations in its ledger; None without one.
+        seeds: its confirm trials.
+        weights: digests of their weights.
+        notes: what a reader must know.
+        skipped: damaged parts that were left out.
+    """
+
+    run: str
+    label: str
+    dataset: str
+    digests: Mapping[str, str | None]
+    rows: tuple[TableRow, ...]
+    protocols: Mapping[str, Protocol]
+    evaluations: frozenset[Key] | None
+    seeds: frozenset[Key]
+    weights: frozenset[str]
+    notes: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def confirmed(run: Location | str, label: str, *, skip_damaged: bool = False) -> Confirmed:
+    """Return what a run gives to the table. Of its trials only those of the confirm stage are read whole.
+
+    Args:
+        run: the run directory.
+        label: what it is called.
+        skip_damaged: leave out damaged parts instead of refusing.
+
+    Raises:
+        ResultsError: when it cannot be read, has no confirmed configuration or no test score, or when the seeds of
+            that configuration were not all scored on the same images, by the same protocol.
+        ConfigError: when its plan file cannot be read.
+    """
+    arrow, skipped = results.read_arrow(
+        run,
+        schema.TRIALS,
+        columns=_COLUMNS,
+        where=pc.field("stage") == "confirm",
+        coded=_CODED,
+        skip_damaged=skip_damaged,
+    )
+    staged: list[Row] = arrow.to_pylist()
+    choice = choice_of(run, skip_damaged=skip_damaged) if staged else None
+    if choice is None or choice.stage != "confirm":
+        problem = "none of its confirm trials has ended" if staged else "no confirm row is in its trials"
+        raise ResultsError(
+            f"{run} has no confirmed configuration: {problem}",
+            hint="let `gansearch sweep` run to its end; the confirm stage is its last act",
+        )
+    leader = choice.leader.config_id
+    rows = sorted(
+        (row for row in staged if row["config_id"] == leader), key=lambda r: (r["replicate"], r["seed"], r["fold"])
+    )
+    by_protocol: dict[str, list[Row]] = collections.defaultdict(list)
+    for row in rows:
+        by_protocol[row["protocol_id"]].append(row)
+    planned = planned_confirm_seeds(run)
+    protocols = {p: _protocol(own, run) for p, own in by_protocol.items()}
+    found = {p: _row(label, protocols[p], p, own, planned) for p, own in by_protocol.items()}
+    scored = {p: row for p, row in found.items() if row is not None}
+    if not scored:
+        raise ResultsError(f"{run} has no test score: none of the confirm rows of {leader} holds one")
+    dataset, digests = _data([row for row in rows if is_scored(row)], run)
+    order = sorted(scored, key=lambda p: (p != PROTOCOLS[reference.RELEASED_CODE].id, p != choice.protocol_id, p))
+    notes = list(choice.notes)
+    for p in order:
+        at_edge = 0 if p == choice.protocol_id else count_at_edge(by_protocol[p])  # the choice told of its own
+        completed = sum(r["status"] == schema.COMPLETE for r in by_protocol[p])
+        own_notes = [*edge_note(at_edge, completed), *_score_notes(scored[p], completed, protocols[p])]
+        notes += [f"under {p}, {note}" for note in own_notes]
+    made, unread = _ledger(run, skip_damaged)
+    return Confirmed(
+        run=str(run),
+        label=label,
+        dataset=dataset,
+        digests=digests,
+        rows=tuple(scored[p] for p in order),
+        protocols={p: protocols[p] for p in order},
+        evaluations=made,
+        seeds=frozenset((r["config_id"], r["seed"]) for r in staged),
+        weights=frozenset(r["weights_digest"] for r in staged if r["weights_digest"] is not None),
+        notes=tuple(f"{label}: {note}" for note in notes),
+        skipped=(*skipped, *unread),
+    )
+
+
+def is_scored(row: Row) -> bool:
+    """Return whether a row is of a completed seed with finite scores on validation and test."""
+    values = [row[name] for name in ("valid_ll_mean", "test_ll_mean")]
+    return row["status"] == schema.COMPLETE and all(value is not None and math.isfinite(value) for value in values)
+
+
+def _protocol(rows: Sequence[Row], run: Location | str) -> Protocol:
+    """Return the protocol of rows that share its id; ResultsError where they hold different ones."""
+    name = rows[0]["protocol_id"]
+    texts = dict.fromkeys(row["protocol_json"] for row in rows)
+    first, *others = (parse_protocol(text, f"{run}: protocol {name}") for text in texts)
+    if any(other != first for other in others):
+        raise ResultsError(f"{run}: rows under {name} were scored by different protocols, and do not compare")
+    return first
+
+
+def _data(rows: Sequence[Row], run: Location | str) -> tuple[str, dict[str, str | None]]:
+    """Return the data set of scored rows and the digests of its splits; ResultsError where it is not one."""
+    of = {tuple(row[name] for name in _DATA_COLUMNS): row for row in rows}
+    if len(of) > 1:
+        seeds = " and ".join(str(row["seed"]) for row in list(of.values())[:2])
+        raise ResultsError(
+            f"{run}: the confirm seeds of {rows[0]['config_id']} were not all scored on the same images, those of "
+            f"seeds {seeds} differ, and their mean says nothing"
+        )
+    (dataset, *digests), *_ = of
+    return str(dataset), dict(zip(DIGESTS, digests, strict=True))
+
+
+def _row(label: str, protocol: Protocol, protocol_id: str, rows: Sequence[Row], planned: int | None) -> TableRow | None:
+    """Return the row of one configuration under one protocol; None where no seed has a test score."""
+    scored = [row for row in rows if is_scored(row)]
+    if not scored:
+        return None
+    values, valid = (tuple(r[f"{split}_ll_mean"] for r in scored) for split in ("test", "valid"))
+    first = scored[0]
+    score = Score(
+        mean=statistics.mean(values),
+        se_examples=_mean_error(scored, "test"),
+        se_seeds=statistics.standard_error(values),
+        test_n=first["test_n"],
+        valid_n=first["valid_n"],
+        per_seed=values,
+        valid_mean=statistics.mean(valid),
+        valid_se_examples=_mean_error(scored, "valid"),
+        valid_per_seed=valid,
+        num_samples=first["num_samples"],
+        comparable=first["num_samples"] in (None, protocol.num_samples),
+    )
+    return TableRow(
+        kind=Kind.RUN,
+        model=_MODEL,
+        protocol_id=protocol_id,
+        scores={reference.column_name(str(first["cfg_dataset_name"])): score},
+        run=label,
+        config_id=str(first["config_id"]),
+        counts=count_seeds(rows),
+        planned_seeds=planned,
+    )
+
+
+def _mean_error(rows: Sequence[Row], split: str) -> float | None:
+    """Return the mean over seeds of the standard error over images; None where a seed has none."""
+    errors = [row[f"{split}_ll_se_examples"] for row in rows]
+    known = [e for e in errors if e is not None and math.isfinite(e)]
+    return statistics.mean(known) if len(known) == len(errors) else None
+
+
+def _score_notes(row: TableRow, completed: int, protocol: Protocol) -> Iterable[str]:
+    """Say where seeds lack a test score, and where there are fewer validation images than the protocol asks for."""
+    asked = 0 if protocol.valid_subset == "all" else protocol.valid_count
+    for score in row.scores.values():
+        if (lacking := completed - len(score.per_seed)) > 0:
+            yield f"{lacking} of {completed} completed seeds lack a finite test score; the mean is over the others"
+        if score.valid_n is not None and score.valid_n < asked:
+            yield f"sigma was chosen on all {score.valid_n:,} validation images there are, not on {asked:,}"
+
+
+def _ledger(run: Location | str, skip_damaged: bool) -> tuple[frozenset[Key] | None, list[str]]:
+    """Return the keys of the test evaluations in a run's ledger and the damaged parts left out."""
+    table = schema.TEST_EVALUATIONS
+    if not (location(run) / table.name).is_dir():
+        return None, []
+    ledger, skipped = results.read_arrow(run, table, columns=table.key, skip_damaged=skip_damaged)
+    return frozenset(zip(*(ledger[name].to_pylist() for name in table.key), strict=True)), skipped
