@@ -39,7 +39,7 @@ def test_best_as_json_has_the_ranking_and_every_digit(place: Place, gansearch: G
     assert [entry["seed"] for entry in found["seeds"]] == list(SEEDS)
 
 
-@pytest.mark.parametrize("form", ["text", "markdown", "latex", "csv"])
+@pytest.mark.parametrize("form", ["text", "markdown", "latex", "html", "csv"])
 def test_table1_in_every_form(form: str, place: Place, gansearch: Gansearch) -> None:
     expected = render(table1([place.run]), form)
     code, out, err = gansearch("table1", place.run, "--format", form)
