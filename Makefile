@@ -29,6 +29,7 @@ venv: $(STAMP) ## set up $(VENV): the versions of constraints.txt, this checkout
 
 quickstart: $(STAMP) ## a small sweep on real digits, its table, best configuration and samples
 	$(BIN)/gansearch sweep quickstart --out $(QUICKSTART)
+	$(BIN)/gansearch calibrate $(QUICKSTART)
 	$(BIN)/gansearch table1 $(QUICKSTART)
 	$(BIN)/gansearch best $(QUICKSTART) -o $(QUICKSTART)/best.yaml
 	$(BIN)/gansearch sample $(QUICKSTART) -o $(QUICKSTART)/samples.png
