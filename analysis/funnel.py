@@ -11,15 +11,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pyarrow.compute as pc
+
+from analysis.best import choice_of
 from analysis.comparison import Resampled, bootstrap, holm, resample, welch
 from analysis.estimates import derived, derived_counts, estimate, per_seed, scored
 from analysis.example_scores import ExampleScores, read_example_scores
 from analysis.finalists import Comparison, Contrast, Estimate, Finalist, Funnel, OtherProtocol
 from analysis.funnel_notes import Evidence, notes
 from analysis.plan import planned_base, planned_confirm_seeds, searched_parameters
-from analysis.records import Row, records
+from analysis.records import Row, arrow_records
 from analysis.seed_counts import count_seeds
-from analysis.selection import Choice, choose
+from analysis.selection import Choice
 from gansearch import results, schema
 from gansearch.config import parameters
 from gansearch.errors import ResultsError
@@ -43,10 +46,12 @@ def funnel(run: Location | str, *, skip_damaged: bool = False) -> Funnel:
         ResultsError: when the run cannot be read, or no confirm trial of it completed.
         ConfigError: when its plan file cannot be read.
     """
-    trials = results.read(run, schema.TRIALS.name, skip_damaged=skip_damaged)
+    rows, skipped = results.read_arrow(
+        run, schema.TRIALS, where=pc.field("stage") == "confirm", skip_damaged=skip_damaged
+    )
     planned, base = planned_confirm_seeds(run), planned_base(run)
-    confirm = records(trials[trials["stage"] == "confirm"], schema.TRIALS)
-    choice = choose(trials, planned_confirm_seeds=planned) if confirm else None
+    confirm = arrow_records(rows)
+    choice = choice_of(run, skip_damaged=skip_damaged) if confirm else None
     if choice is None or choice.stage != "confirm":
         problem = "none of its confirm trials has ended" if confirm else "no confirm row is in its trials"
         raise ResultsError(f"{run} has no confirmed configuration: {problem}", hint=f"gansearch confirm {run}")
@@ -55,7 +60,7 @@ def funnel(run: Location | str, *, skip_damaged: bool = False) -> Funnel:
     tables = _by_protocol(confirm, order)
     ranked = tables.pop(choice.protocol_id)
     first = next(r for r in ranked[order[0]] if r["status"] == schema.COMPLETE)
-    search = [r for r in records(trials[trials["stage"] == "search"], schema.TRIALS) if _comparable(r, first)]
+    search = [r for r in _searched_rows(run, order, skip_damaged) if _comparable(r, first)]
     examples = read_example_scores(run, choice.protocol_id, skip_damaged=skip_damaged)
     compared = _finalists(ranked, choice, None if base is None else base.config_id, examples)
     names = _searched(searched_parameters(run), confirm)
@@ -81,7 +86,7 @@ def funnel(run: Location | str, *, skip_damaged: bool = False) -> Funnel:
         others=tuple(_other(rows) for rows in tables.values()),
         test_evaluations=made,
         notes=(*choice.notes, *notes(evidence)),
-        skipped=(*trials.attrs["skipped"], *examples.skipped, *unread),
+        skipped=(*skipped, *examples.skipped, *unread),
     )
 
 
@@ -98,6 +103,18 @@ def _by_protocol(confirm: Sequence[Row], order: Sequence[str]) -> dict[str, dict
     for row in sorted(confirm, key=lambda r: (r["replicate"], r["seed"], r["fold"])):
         tables[row["protocol_id"]][row["config_id"]].append(row)
     return tables
+
+
+def _searched_rows(run: Location | str, config_ids: Sequence[str], skip_damaged: bool) -> list[Row]:
+    """Return what is told of the search trials of some configurations."""
+    rows, _ = results.read_arrow(
+        run,
+        schema.TRIALS,
+        columns=("config_id", "seed", "protocol_id", "status", "valid_ll_mean", "data_valid_digest"),
+        where=(pc.field("stage") == "search") & pc.field("config_id").isin(config_ids),
+        skip_damaged=skip_damaged,
+    )
+    return arrow_records(rows)
 
 
 def _comparable(row: Row, first: Row) -> bool:

@@ -101,7 +101,7 @@ class Ranking(Sequence[Candidate]):
         completed = before[ends] - before[starts]
         scored = np.flatnonzero(completed)
         starts, ends, completed = starts[scored], ends[scored], completed[scored]
-        means = _means(seeds.score[complete], completed)
+        means = exact_means(seeds.score[complete], completed)
         whole = completed == ends - starts
         order = np.lexsort((-completed, -means, ~whole))
         order = _ties_by_id(order, (completed, means, whole), seeds.config[starts], seeds.ids)
@@ -151,21 +151,21 @@ class Ranking(Sequence[Candidate]):
         )
 
 
-def _means(scores: Floats, completed: Integers) -> Floats:
-    """Return the mean of each configuration, as `statistics.mean` rounds it.
+def exact_means(values: Floats, counts: Integers) -> Floats:
+    """Return the mean of each group of values, as `statistics.mean` rounds it: it does not depend on their order.
 
     Args:
-        scores: of the completed rows, those of a configuration together.
-        completed: how many there are of each configuration, 1 or more.
+        values: the values, those of a group together.
+        counts: how many there are in each group, 1 or more.
     """
-    ends = np.cumsum(completed)
-    starts = ends - completed
-    sums = scores[starts]
-    two = completed == 2
-    sums[two] += scores[starts[two] + 1]  # one addition is rounded once, as an exact sum is
-    for i in np.flatnonzero(completed > 2).tolist():
-        sums[i] = math.fsum(scores[starts[i] : ends[i]].tolist())
-    means: Floats = sums / completed
+    ends = np.cumsum(counts)
+    starts = ends - counts
+    sums = values[starts]
+    two = counts == 2
+    sums[two] += values[starts[two] + 1]  # one addition is rounded once, as an exact sum is
+    for i in np.flatnonzero(counts > 2).tolist():
+        sums[i] = math.fsum(values[starts[i] : ends[i]].tolist())
+    means: Floats = sums / counts
     return means
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.front import _beats, front
+from analysis.front import front, unbeaten
 from gansearch import schema
 from gansearch.errors import ResultsError
 from tests.analysis.rows import config, confirm_rows, trial_row, write_run
@@ -44,8 +44,16 @@ def test_a_run_without_a_completed_trial_has_no_front(tmp_path: Path) -> None:
         front(write_run(tmp_path, [trial_row(A, 1, status=schema.FAILED)]))
 
 
+def test_trials_that_do_not_say_what_they_cost_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="do not say what they cost"):
+        front(write_run(tmp_path, [trial_row(A, 1, score=3.0)]))
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1))
-def test_beating_is_a_strict_order(points: list[tuple[int, int]]) -> None:
-    for one, other in itertools.product(points, repeat=2):
-        assert not (_beats(one, other) and _beats(other, one))
-    assert any(not any(_beats(other, one) for other in points) for one in points), "some point is always in the front"
+def test_the_points_that_none_beats_are_found(points: list[tuple[int, int]]) -> None:
+    values, costs = (np.array(axis, float) for axis in zip(*points, strict=True))
+
+    def beaten(value: int, cost: int) -> bool:
+        return any(v >= value and c <= cost and (v, c) != (value, cost) for v, c in points)
+
+    assert sorted(unbeaten(values, costs).tolist()) == [i for i, point in enumerate(points) if not beaten(*point)]
