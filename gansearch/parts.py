@@ -262,9 +262,13 @@ def _load_few(path: Location, file: pq.ParquetFile, columns: Sequence[str], wher
     which may be a hundred, are read of those groups only where a row fits, a few thousand rows at a time.
     """
     import pyarrow.dataset as ds
+    from pyarrow.fs import LocalFileSystem
 
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    fragment = ds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(_source(path))
+    reader = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    local = isinstance(path, Path)
+    source = (str(path), LocalFileSystem()) if local else (_source(path),)
+    fragment = reader.make_fragment(*source)
     found = []
     for group in fragment.split_by_row_group(where):
         fits = group.to_table(columns={"fits": where}, use_threads=False)["fits"]
