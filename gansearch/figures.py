@@ -1,0 +1,217 @@
+"""The paper's Figures 2 and 3 of a kept model: fair samples beside training images, and lines through noise space.
+
+Images are of the first noise vectors of the trial's own sampling noise, in their order: those of `gansearch sample`
+and of its sheet. Nothing is picked. Source: Goodfellow et al. 2014, Figures 2 and 3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+import torch
+
+from gansearch import pictures, results, schema
+from gansearch.core import networks
+from gansearch.core.adversarial import SAMPLE_BLOCK
+from gansearch.core.datasets import Dataset, as_tensor, describe, to_unit
+from gansearch.core.networks import Networks
+from gansearch.core.shapes import Float, Int64, Tensor, UInt8
+from gansearch.errors import DataError, ResultsError
+from gansearch.kept_models import KeptModel, draw, find_weights, load_model
+from gansearch.paths import RunPaths, TrialKey
+from gansearch.seeds import Draws
+from gansearch.storage import Location
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Training images compared at a time.
+_CHUNK = 4_096
+_STAGES = ("confirm", "train", "reproduce")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Figure:
+    """A picture and what it shows.
+
+    Attributes:
+        title: what it is, in a few words.
+        caption: what is where in it, in a sentence or two.
+        picture: uint8 [height, width] or [height, width, 3], its images `pictures.SHOWN_GAP` pixels apart.
+    """
+
+    title: str
+    caption: str
+    picture: NDArray[np.uint8]
+
+
+def find_model(
+    source: Location, config_id: str | None = None, seed: int | None = None, *, skip_damaged: bool = False
+) -> KeptModel:
+    """Return the model that a run or a weights' file stands for.
+
+    Args:
+        source: a run directory, or a weights' file.
+        config_id: of a run, another configuration than the leader.
+        seed: of a run, another of the configuration's trials than its first.
+        skip_damaged: choose among the other rows where a part is damaged, instead of refusing.
+
+    Raises:
+        ResultsError: when no such weights are kept, or it is not clear which are meant.
+    """
+    if source.is_file():
+        if config_id is not None or seed is not None:
+            raise ResultsError(f"{source} holds one model", hint="give the run directory to choose another of it")
+        return load_model(source)
+    first = load_model(find_weights(source, config_id, skip_damaged=skip_damaged))
+    if seed is None or seed == first.spec.seed:
+        return first
+    kept = _kept_trials(source, first.spec.config.config_id, skip_damaged)
+    for key in kept:
+        if key.seed == seed:
+            return load_model(RunPaths(source).weights(key))
+    seeds = ", ".join(str(key.seed) for key in kept)
+    raise ResultsError(
+        f"{source} keeps no weights of configuration {first.spec.config.config_id} with seed {seed}",
+        hint=f"weights are kept of the seeds {seeds}",
+    )
+
+
+def _kept_trials(run: Location, config_id: str, skip_damaged: bool) -> list[TrialKey]:
+    """Return a configuration's trials with weights, confirm trials first, earlier replicates first."""
+    columns = ["config_id", "seed", "stage", "fold", "replicate"]
+    rows, _ = results.read_arrow(
+        run, schema.TRIALS, columns=columns, where=pc.field("config_id") == config_id, skip_damaged=skip_damaged
+    )
+    found: list[dict[str, Any]] = [row for row in rows.to_pylist() if row["stage"] in _STAGES]
+    found.sort(key=lambda row: (_STAGES.index(row["stage"]), row["replicate"], row["seed"], row["fold"]))
+    keys = dict.fromkeys(TrialKey(config_id, row["seed"], row["stage"], row["fold"]) for row in found)
+    return [key for key in keys if RunPaths(run).weights(key).is_file()]
+
+
+def check_data(run: Location, model: KeptModel, data: Dataset, *, skip_damaged: bool = False) -> None:
+    """Raise DataError where a run's trial was trained on other images than these."""
+    where = (pc.field("config_id") == model.spec.config.config_id) & (pc.field("seed") == model.spec.seed)
+    rows, _ = results.read_arrow(
+        run, schema.TRIALS, columns=["data_train_digest"], where=where, skip_damaged=skip_damaged
+    )
+    told = {digest for digest in rows["data_train_digest"].to_pylist() if digest is not None}
+    here = data.digests["train"]
+    if told and here not in told:
+        raise DataError(
+            f"the train split of '{data.name}' here has the digest {here}, in the run it is {', '.join(sorted(told))}: "
+            "other images than the model was trained on",
+            hint="give their folder with --data-dir",
+        )
+
+
+def samples_with_nearest(
+    model: KeptModel, data: Dataset, *, rows: int = 6, columns: int = 8, zoom: int | None = None
+) -> Figure:
+    """Return the paper's Figure 2: samples, and in the last column the training image nearest to its neighbour.
+
+    The samples are the first of the trial's own, row by row. The nearest image is that of the least Euclidean
+    distance in pixels to the sample left of it, among all training images.
+
+    Args:
+        model: whose samples.
+        data: what it was trained on.
+        rows: rows of images, 1 or more.
+        columns: images a row, the training image included, 2 or more.
+        zoom: how much images are enlarged; by default to about 56 pixels.
+
+    Raises:
+        ValueError: when there are too few rows or columns.
+    """
+    if rows < 1 or columns < 2:
+        raise ValueError(f"a row of samples and a training image needs 2 columns or more, got {rows} x {columns}")
+    samples = draw(model, rows * (columns - 1)).unflatten(0, (rows, columns - 1))
+    train = as_tensor(data.train)
+    nearest = to_unit(train[nearest_index(samples[:, -1], train, data.levels)], data.levels)
+    images = torch.cat([samples, nearest[:, None]], dim=1).flatten(0, 1)
+    picture = pictures.frame_last_column(
+        _laid_out(images, data.shape, columns, zoom), rows, columns, gap=pictures.SHOWN_GAP
+    )
+    return Figure(
+        title="Samples, with the nearest training image in the last column",
+        caption=f"The first {rows * (columns - 1)} samples of {model.describe()}, not picked. The framed last column "
+        f"is the training image of '{data.name}' nearest to the sample left of it (Euclidean distance in pixels).",
+        picture=picture,
+    )
+
+
+def interpolations(model: KeptModel, *, rows: int = 6, columns: int = 10, zoom: int | None = None) -> Figure:
+    """Return the paper's Figure 3: images along straight lines between pairs of noise vectors.
+
+    Row i goes from the trial's sample 2i to its sample 2i + 1, both ends included. A line between two points of a
+    uniform distribution's box stays in it. Between two Gaussian vectors, whose length hardly varies, it passes
+    nearer to the origin than noise ever lies: what is in the middle there is no sample.
+
+    Args:
+        model: whose images.
+        rows: pairs, 1 or more.
+        columns: images a row, both ends included, 2 or more.
+        zoom: how much images are enlarged; by default to about 56 pixels.
+
+    Raises:
+        ValueError: when there are too few rows or columns, or more pairs than a block of noise has.
+    """
+    if columns < 2:
+        raise ValueError(f"a line has two ends, got {columns} columns")
+    config, info = model.spec.config, describe(model.spec.config.dataset.name)
+    ends = sampling_noise(model, 2 * rows).unflatten(0, (rows, 2))
+    along = torch.linspace(0, 1, columns)[:, None]
+    z = (1 - along) * ends[:, :1] + along * ends[:, 1:]
+    nets = Networks(
+        generator=config.generator, discriminator=config.discriminator, noise=config.noise, data_dim=info.dim
+    )
+    with torch.no_grad():
+        images = networks.generate(nets, model.weights, z.flatten(0, 1))
+    return Figure(
+        title="Interpolation between samples in noise space",
+        caption=f"Images of {model.describe()} along straight lines in noise space. Each row goes from one sample to "
+        f"another; the ends are the first {2 * rows} samples, not picked.",
+        picture=_laid_out(images, info.shape, columns, zoom),
+    )
+
+
+def _laid_out(images: Tensor, shape: tuple[int, int, int], columns: int, zoom: int | None) -> NDArray[np.uint8]:
+    tiles = pictures.enlarge(pictures.to_tiles(images, shape), zoom or pictures.zoom_for(shape))
+    return pictures.lay_out(tiles, columns, gap=pictures.SHOWN_GAP)
+
+
+def sampling_noise(model: KeptModel, n: int) -> Float[Tensor, "n z"]:
+    """Return the noise vectors of a model's first samples, those that `kept_models.draw` returns.
+
+    Args:
+        model: whose noise.
+        n: how many, at most `SAMPLE_BLOCK`.
+
+    Raises:
+        ValueError: when n is out of range.
+    """
+    if not 1 <= n <= SAMPLE_BLOCK:
+        raise ValueError(f"noise is drawn in blocks of {SAMPLE_BLOCK}, and {n} vectors were asked of the first")
+    draws = Draws(model.spec.seed, torch.device("cpu"))
+    return networks.draw_noise(model.spec.config.noise, draws, "evaluation/sheet/0", 0, SAMPLE_BLOCK)[:n]
+
+
+@torch.no_grad()
+def nearest_index(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], levels: int) -> Int64[Tensor, " n"]:
+    """Return the place of the image nearest to each point: the first of those at the least Euclidean distance.
+
+    Args:
+        points: points in [0,1].
+        data: images, bytes from 0 to `levels`, 1 or more.
+        levels: the byte that stands for a pixel value of 1.
+    """
+    found = []
+    for start in range(0, len(data), _CHUNK):
+        distances = torch.cdist(points.double(), to_unit(data[start : start + _CHUNK], levels).double())
+        least, index = distances.min(1)
+        found.append((least, index + start))
+    least, index = (torch.stack(parts) for parts in zip(*found, strict=True))
+    return index.gather(0, least.argmin(0, keepdim=True))[0]
