@@ -69,6 +69,20 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     return _t(mean, math.hypot(*errors), satterthwaite(errors, (len(a) - 1, len(b) - 1)))
 
 
+def one_sample(differences: Sequence[float]) -> Difference:
+    """Return the mean of differences within pairs: for configurations that were trained from the same seeds.
+
+    Args:
+        differences: one a pair, 1 or more.
+
+    Source:
+        Student 1908 (paired t).
+    """
+    error = statistics.standard_error(differences)
+    mean = statistics.mean(differences)
+    return Difference(mean=mean) if error is None else _t(mean, error, len(differences) - 1 if error else None)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Resampled:
     """One configuration's scores and what they average to when seeds and images are drawn again.

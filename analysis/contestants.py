@@ -99,7 +99,7 @@ def contestants(
     if len(given) < 2:
         raise ResultsError("a comparison takes 2 items or more", hint="such as runs/quickstart:paper runs/quickstart")
     names = [read_name(one) for one in given]
-    runs = {name.run: _read(name.run, skip_damaged) for name in names}
+    runs = {run: _read(run, skip_damaged) for run in dict.fromkeys(name.run for name in names)}
     examples: dict[tuple[str, str], ExampleScores] = {}
     found = []
     for name in names:

@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.comparison import REPLICATES, Array, bootstrap, holm, resample, welch
+from analysis.comparison import REPLICATES, Array, bootstrap, holm, one_sample, resample, welch
 
 # Two routes through special functions in double precision: a few hundred units in the last place.
 RELATIVE = 1e-10
@@ -189,3 +189,20 @@ def test_holm_is_its_definition(p_values: list[float | None], random: Any) -> No
     order = list(range(len(p_values)))
     random.shuffle(order)
     assert holm([p_values[i] for i in order]) == [adjusted[i] for i in order]
+
+
+@given(_SEEDS)
+def test_paired_differences_are_scipys(differences: list[float]) -> None:
+    found = one_sample(differences)
+    expected: Any = scipy.stats.ttest_1samp(differences, 0.0)
+    ends = expected.confidence_interval(0.95)
+    scale = max(map(abs, differences))
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
+    assert found.df == expected.df
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx(tuple(ends), abs=scale * 1e-8)
+
+
+def test_one_pair_or_equal_differences_have_no_interval() -> None:
+    assert one_sample([3.0]).se is None
+    assert (one_sample([0.5] * 3).se, one_sample([0.5] * 3).interval) == (0.0, None)
