@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gansearch.cli import doctor, funnel, models, rescore, resume, shipped, sweeps, tables, trials
+from gansearch.cli import compare, doctor, funnel, models, rescore, resume, shipped, sweeps, tables, trials
 from gansearch.cli.output import flush, say
 from gansearch.cli.parser import make_parser, parse
 from gansearch.errors import UserError
@@ -19,6 +19,7 @@ COMMANDS = (
     *resume.COMMANDS,
     *doctor.COMMANDS,
     *funnel.COMMANDS,
+    *compare.COMMANDS,
     *tables.COMMANDS,
     *rescore.COMMANDS,
     *trials.COMMANDS,

@@ -21,6 +21,9 @@ NOT_RUN = {
     "gansearch doctor": "starts Ray; see test_doctor",
     "gansearch doctor quickstart --out runs/new": "as above",
     "gansearch doctor mnist --out s3://bucket/runs/mnist --address 10.0.0.1:6379": "needs a cluster",
+    "gansearch compare runs/quickstart:paper runs/quickstart:leader": "needs a plan and a second one confirmed; see "
+    "test_compare",
+    "gansearch compare runs/quickstart:paper runs/quickstart:#2 runs/quickstart:algorithm.k=2": "as above",
     "gansearch stop runs/quickstart": "nothing runs there; see test_sweeps",
     "gansearch train paper/mnist --epochs 30": "needs MNIST and takes half an hour",
 }

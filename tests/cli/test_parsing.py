@@ -33,7 +33,7 @@ def _examples(text: str) -> list[str]:
 
 def test_the_commands() -> None:
     sweeps = ["sweep", "status", "stop", "resume", "confirm", "doctor"]
-    tables = ["finalists", "best", "front", "table1"]
+    tables = ["finalists", "compare", "best", "front", "table1"]
     assert sweeps + tables + ["rescore", "train", "reproduce", "sample", "export", "spaces", "schema"] == NAMES
 
 
