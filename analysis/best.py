@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from analysis import statistics, trial_columns
+from analysis.flags import ceiling_note, configuration_flags, find_ceiling
 from analysis.plan import planned_confirm_seeds
 from analysis.ranking import Candidate
 from analysis.records import Row, arrow_records
@@ -160,7 +161,8 @@ def best_document(run: Location | str, *, skip_damaged: bool = False) -> dict[st
     """Return the content of the best configuration's file, as plain values.
 
     Where a seed ran in another environment than the first completed one, which the key `environment`
-    describes, its entry has the differing values under a key `environment` of its own.
+    describes, its entry has the differing values under a key `environment` of its own. Under `chosen`, `flags` are
+    the reasons to doubt the scores (`analysis.flags`), and `not_judged` says what they could not be held against.
 
     Args:
         run: the run directory.
@@ -184,6 +186,8 @@ def _document(run: Location, found: Best) -> dict[str, Any]:
     first = next(r for r in found.rows if r["status"] == schema.COMPLETE)
     environment = _environment(first)
     notes = [*choice.notes, *([f"damaged part files left out: {len(found.skipped)}"] if found.skipped else [])]
+    ceiling = find_ceiling(first)
+    not_judged = ceiling_note(first, ceiling, run)
     return {
         "description": f"The configuration that validation chose in {run.resolve().name}",
         "config_id": choice.leader.config_id,
@@ -195,6 +199,8 @@ def _document(run: Location, found: Best) -> dict[str, Any]:
             **_summary(choice.leader),
             "valid_ll_prediction_95": _prediction(choice.leader.scores),
             "notes": notes,
+            "flags": [dataclasses.asdict(flag) for flag in configuration_flags(found.rows, ceiling)],
+            "not_judged": [] if not_judged is None else [not_judged],
         },
         "protocol": json.loads(first["protocol_json"]),
         "report_protocol": json.loads(first["report_protocol_json"]),

@@ -25,8 +25,10 @@ def run_best(arguments: argparse.Namespace) -> int:
 
     read = best_full if arguments.json else best_document
     found = read(arguments.run_directory, skip_damaged=arguments.skip_damaged)
-    for note in found["chosen"]["notes"]:
+    for note in (*found["chosen"]["notes"], *found["chosen"]["not_judged"]):
         say(f"note: {note}")
+    for flag in found["chosen"]["flags"]:
+        say(f"flag: {flag['name']}: {flag['text']}")
     deliver(to_json(found) if arguments.json else dump_yaml(found), arguments.output)
     return 0
 
@@ -86,7 +88,7 @@ COMMANDS = (
         name="best",
         help="the configuration that validation chose",
         description="Write the configuration that validation chose, with what each of its seeds scored, as a file\n"
-        "that `gansearch train` and `gansearch reproduce` accept.",
+        "that `gansearch train` and `gansearch reproduce` accept. Reasons to doubt the scores are told as flags.",
         examples=("gansearch best runs/quickstart", "gansearch best runs/quickstart -o best.yaml"),
         add_arguments=_add_best,
         run=run_best,

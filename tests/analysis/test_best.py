@@ -119,3 +119,15 @@ def test_a_damaged_part_stops_it_unless_skipped(tmp_path: Path) -> None:
     assert document["chosen"]["completed"] == 2
     assert "damaged part files left out: 1" in document["chosen"]["notes"]
     assert best_full(run, skip_damaged=True)["skipped"] == [str(part)]
+
+
+def test_flags_are_of_the_leaders_ranked_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    measures = {"coverage": 0.2, "coverage_real": 0.6}
+    rows = [*confirm_rows(A, 31, 2.0, 1.0, **measures), *confirm_rows(A, 32, 3.0, 1.0)]
+    run = write_run(tmp_path / "run", [trial_row(A, 1, score=3.0, **measures), trial_row(B, 2, score=2.0), *rows])
+    chosen = best_document(run)["chosen"]
+    text = "1 of 2 seeds (seed 31): the samples cover 0.20 of the validation images, as many real images cover 0.60"
+    assert chosen["flags"] == [{"name": "less-diverse", "text": text}]
+    (note,) = chosen["not_judged"]
+    assert note == f"what real images score under {FULL.id} is not known here: `gansearch calibrate {run}` computes it"

@@ -17,8 +17,35 @@ from gansearch.yaml_files import dump_yaml
 from tests.cli.conftest import CONFIG, FULL, SEEDS, Gansearch, Place
 
 
+@pytest.fixture(autouse=True)
+def _no_calibrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def _notes(place: Place) -> str:
-    return "".join(f"note: {note}\n" for note in best_full(place.run)["chosen"]["notes"])
+    """Return what `best` says beside the file."""
+    chosen = best_full(place.run)["chosen"]
+    lines = [f"note: {note}" for note in (*chosen["notes"], *chosen["not_judged"])]
+    return "".join(f"{line}\n" for line in (*lines, *(f"flag: {f['name']}: {f['text']}" for f in chosen["flags"])))
+
+
+def test_best_tells_why_its_scores_may_be_doubted(place: Place, gansearch: Gansearch) -> None:
+    """The run's nets were trained for 4 epochs: their samples are next to one image."""
+    flags = best_document(place.run)["chosen"]["flags"]
+    assert "less-diverse" in {flag["name"] for flag in flags} or "collapsed" in {flag["name"] for flag in flags}
+    _, out, err = gansearch("best", place.run, "--json")
+    assert json.loads(out)["chosen"]["flags"] == flags
+    told = [line for line in err.splitlines() if line.startswith("flag: ")]
+    assert told == [f"flag: {flag['name']}: {flag['text']}" for flag in flags]
+    assert f"`gansearch calibrate {place.run}` computes it" in err
+
+
+def test_what_real_images_score_is_held_against_it_once_it_is_known(place: Place, gansearch: Gansearch) -> None:
+    assert gansearch("calibrate", place.run, "--protocol", "full")[0] == 0  # not the run's own
+    assert "computes it" in gansearch("best", place.run)[2]
+    assert gansearch("calibrate", place.run)[0] == 0
+    code, _, err = gansearch("best", place.run)
+    assert (code, "computes it" in err) == (0, False)
 
 
 def test_best_writes_the_file_to_stdout(place: Place, gansearch: Gansearch) -> None:
