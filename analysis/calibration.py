@@ -175,5 +175,11 @@ def _place(dataset: str, protocol_id: str, digests: Mapping[str, str]) -> Path:
 
 def _is_sound(row: CalibrationRow) -> bool:
     """Return whether a row's values are such as are written."""
-    numbers = (row.sigma, row.valid_ll_mean, row.valid_ll_se_examples, row.test_ll_mean, row.test_ll_se_examples)
+    numbers: tuple[Any, ...] = (
+        row.sigma,
+        row.valid_ll_mean,
+        row.valid_ll_se_examples,
+        row.test_ll_mean,
+        row.test_ll_se_examples,
+    )
     return row.model in MODELS and all(isinstance(x, float) and math.isfinite(x) for x in numbers)

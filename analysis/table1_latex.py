@@ -86,6 +86,6 @@ def escaped(value: str) -> str:
 
 def _glyph(character: str) -> str:
     """Return a character that LaTeX can draw in its oldest encoding of fonts; others by their number."""
-    letter, *marks = unicodedata.normalize("NFD", character)
-    known = character.isprintable() and letter.isascii() and (not marks or ord(character) <= _LATIN_1)
+    parts = unicodedata.normalize("NFD", character)
+    known = character.isprintable() and parts[0].isascii() and (len(parts) == 1 or ord(character) <= _LATIN_1)
     return character if known else f"U+{ord(character):04X}"

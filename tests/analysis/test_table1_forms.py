@@ -126,8 +126,8 @@ class _Reader(html.parser.HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if "td" in self.open or "th" in self.open:
-            *cell, text = self.rows[-1][-1]
-            self.rows[-1][-1] = (cell[0], cell[1], cell[2], text + data)
+            tag, scope, width, shown = self.rows[-1][-1]
+            self.rows[-1][-1] = (tag, scope, width, shown + data)
 
 
 def _read(fragment: str) -> _Reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,7 +128,7 @@ def test_a_run_on_other_data_is_refused(gansearch: Gansearch, tmp_path: Path) ->
 
 
 def test_a_damaged_part_is_refused_and_may_be_skipped(gansearch: Gansearch, tmp_path: Path) -> None:
-    digests = {f"data_{split}_digest": value for split, value in _digests().items()}
+    digests: dict[str, Any] = {f"data_{split}_digest": value for split, value in _digests().items()}
     run = write_run(tmp_path / "run", [trial_row(config(), seed, score=3.0, **digests) for seed in (1, 2)])
     part = next((run / "trials").glob("*-2-search-*"))
     part.write_bytes(part.read_bytes()[:100])
