@@ -219,26 +219,9 @@ def load(
     """
     target = arrow_schema(table, tuple(coded))
     wanted = target if columns is None else pa.schema([target.field(n) for n in columns], metadata=target.metadata)
-    dictionaries = list(coded) or None
+    read = _read if where is None else functools.partial(_read_where, where=where)
     try:
-        with pq.ParquetFile(_source(path), page_checksum_verification=True, read_dictionary=dictionaries) as file:
-            later = _check_schema(path, file.schema_arrow, table, target)
-            there = [n for n in wanted.names if n not in later]
-            many = file.metadata.num_rows > _MANY_ROWS
-            if where is None or later:
-                names = there if where is None else [n for n in target.names if n not in later]
-                data = file.read(columns=names, use_threads=False)
-            elif many:
-                data = _load_few(path, file, there, where)
-        if where is not None and not later and not many:
-            data = pq.read_table(
-                _source(path),
-                columns=there,
-                filters=where,
-                read_dictionary=dictionaries,
-                page_checksum_verification=True,
-                use_threads=False,
-            )
+        data = read(path, table, target, wanted.names)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingPartError(f"cannot read {path}: {storage.reason(error)}") from error
     except (PermissionError, StorageError) as error:
@@ -247,42 +230,69 @@ def load(
         raise DamagedPartError(
             f"{path} is damaged: it was cut short or its bytes changed", hint="--skip-damaged reads the rest"
         ) from error
-    for name in wanted.names if where is None else target.names:
-        if name in later:
-            data = data.append_column(name, pa.nulls(len(data), target.field(name).type))
-    if where is not None and later:
-        data = data.filter(where)
     return data.select(wanted.names).cast(wanted)
 
 
-def _load_few(path: Location, file: pq.ParquetFile, columns: Sequence[str], where: pc.Expression) -> pa.Table:
+def _read(path: Location, table: schema.Table, target: pa.Schema, names: Sequence[str]) -> pa.Table:
+    """Return columns of a part: nulls where it does not have them yet."""
+    with _opened(path, target) as file:
+        later = _check_schema(path, file.schema_arrow, table, target)
+        data = file.read(columns=[n for n in names if n not in later], use_threads=False)
+    return _with_nulls(data, target, [n for n in names if n in later])
+
+
+def _read_where(
+    path: Location, table: schema.Table, target: pa.Schema, names: Sequence[str], where: pc.Expression
+) -> pa.Table:
+    """Return columns of those rows of a part that fit a condition."""
+    import pyarrow.dataset as ds
+    from pyarrow.fs import LocalFileSystem
+
+    reader = ds.ParquetFileFormat(
+        read_options=ds.ParquetReadOptions(dictionary_columns=_coded(target)),
+        default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True),
+    )
+    local = isinstance(path, Path)
+    fragment = reader.make_fragment(str(path), LocalFileSystem()) if local else reader.make_fragment(_source(path))
+    if _check_schema(path, fragment.physical_schema, table, target):  # the condition may be on what it does not have
+        return _read(path, table, target, target.names).filter(where)
+    if fragment.metadata.num_rows > _MANY_ROWS:
+        return _read_few(path, fragment, target, names, where)
+    return fragment.to_table(columns=list(names), filter=where, use_threads=False)
+
+
+def _read_few(path: Location, fragment: Any, target: pa.Schema, names: Sequence[str], where: pc.Expression) -> pa.Table:
     """Return the rows of a large file that fit a condition.
 
     The condition's own columns are read first, of the row groups that statistics do not rule out. The wanted columns,
     which may be a hundred, are read of those groups only where a row fits, a few thousand rows at a time.
     """
-    import pyarrow.dataset as ds
-    from pyarrow.fs import LocalFileSystem
-
-    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    reader = ds.ParquetFileFormat(default_fragment_scan_options=options)
-    local = isinstance(path, Path)
-    source = (str(path), LocalFileSystem()) if local else (_source(path),)
-    fragment = reader.make_fragment(*source)
-    found = []
+    found = [target.empty_table().select(list(names))]
     for group in fragment.split_by_row_group(where):
         fits = group.to_table(columns={"fits": where}, use_threads=False)["fits"]
         if not pc.any(fits).as_py():
             continue
         groups, begin = [one.id for one in group.row_groups], 0
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(columns), use_threads=False):
-            rows = pa.Table.from_batches([batch]).filter(fits.slice(begin, len(batch)))
-            begin += len(batch)
-            if len(rows):
-                found.append(rows)
-    if not found:
-        return file.schema_arrow.empty_table().select(list(columns))
-    return pa.concat_tables(found)
+        with _opened(path, target) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(names), use_threads=False):
+                rows = pa.Table.from_batches([batch]).select(list(names))
+                found.append(rows.filter(fits.slice(begin, len(batch))))
+                begin += len(batch)
+    return pa.concat_tables([rows.replace_schema_metadata() for rows in found if len(rows)] or found)
+
+
+def _opened(path: Location, target: pa.Schema) -> pq.ParquetFile:
+    return pq.ParquetFile(_source(path), page_checksum_verification=True, read_dictionary=_coded(target) or None)
+
+
+def _coded(target: pa.Schema) -> list[str]:
+    return [field.name for field in target if field.type == _CODED]
+
+
+def _with_nulls(data: pa.Table, target: pa.Schema, names: Sequence[str]) -> pa.Table:
+    for name in names:
+        data = data.append_column(name, pa.nulls(len(data), target.field(name).type))
+    return data
 
 
 def _source(path: Location) -> Any:
@@ -305,6 +315,8 @@ def _check_schema(path: Location, found: pa.Schema, table: schema.Table, target:
             f"{path} has schema version {version}, this gansearch reads 1 to {schema.VERSION}", hint=hint
         )
     later = {c.name for c in table.columns if c.since > int(version)}
+    if not later and found.equals(target):
+        return later
     if missing := [name for name in target.names if name not in found.names and name not in later]:
         raise ResultsError(f"{path} lacks the columns {', '.join(missing)}", hint=hint)
     for field in target:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import pytest
 
 from analysis import reading
@@ -94,13 +93,24 @@ def test_conditions(runs: Path, where: list[reading.Condition], seeds: list[int]
 def test_conditions_reach_parquet(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrow is given the filter with the file, and not its rows to filter."""
     given: list[Any] = []
-    real = pq.read_table
+    real = ds.ParquetFileFormat
 
-    def noted(source: Any, **options: Any) -> Any:
-        given.append(options["filters"])
-        return real(source, **options)
+    class Noted:
+        def __init__(self, **options: Any) -> None:
+            self._format = real(**options)
 
-    monkeypatch.setattr(pq, "read_table", noted)
+        def make_fragment(self, *source: Any) -> Any:
+            self._fragment = self._format.make_fragment(*source)
+            return self
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._fragment, name)
+
+        def to_table(self, **options: Any) -> Any:
+            given.append(options["filter"])
+            return self._fragment.to_table(**options)
+
+    monkeypatch.setattr(ds, "ParquetFileFormat", Noted)
     read_trials(runs / "b", where=[("seed", "==", 7)])
     assert len(given) == 1
     assert given[0].equals(ds.field("seed") == 7)
