@@ -54,8 +54,8 @@ def _chosen(both: _Both) -> Iterable[str]:
     if chosen:
         yield (
             f"chosen by the validation scores that are compared here: {', '.join(chosen)}; intervals and p-values are "
-            "those of items named beforehand: of one that was chosen, the mean and what it is ahead by are optimistic, "
-            "on test too, which scores the same models"
+            "those of items named beforehand: the mean and the differences of one that was chosen by its score are "
+            "biased by that choice, of a highest one upwards, on test too, which scores the same models"
         )
 
 

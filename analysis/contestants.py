@@ -213,7 +213,7 @@ def _listed(values: Sequence[str]) -> str:
 
 def _protocol(name: Name, run: Run, asked: str) -> str:
     """Return the id of the protocol that is asked for by its id or name."""
-    known = {r["protocol_id"]: str(json.loads(r["protocol_json"])["name"]) for r in run.confirm}
+    known = {str(r["protocol_id"]): str(json.loads(r["protocol_json"])["name"]) for r in run.confirm}
     if asked in known:
         return asked
     ids = sorted(protocol_id for protocol_id, called in known.items() if called == asked)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from statsmodels.stats.power import TTestIndPower
 
@@ -20,7 +20,11 @@ _SPREADS = st.tuples(st.floats(0.1, 50), st.floats(0.1, 50))
 
 @given(st.floats(0.05, 6), st.integers(2, 40), st.sampled_from([0.05, 0.05 / 3, 0.01]), st.floats(0.01, 300))
 def test_the_power_with_equal_spreads_is_statsmodels(effect: float, n: int, level: float, spread: float) -> None:
-    """With equal spreads and numbers Welch's degrees of freedom are 2n - 2: the two-sample t test."""
+    """With equal spreads and numbers Welch's degrees of freedom are 2n - 2: the two-sample t test.
+
+    Beyond a noncentrality of 6 the power is 1 to many digits, and statsmodels has no number for the other tail.
+    """
+    assume(effect * math.sqrt(n / 2) < 6)
     expected = TTestIndPower().power(effect, n, level, ratio=1)
     assert power(effect * spread, (spread, spread), (n, n), level) == pytest.approx(expected, abs=NONCENTRAL)
 
