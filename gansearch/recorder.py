@@ -19,6 +19,7 @@ from gansearch.errors import ResultsError
 from gansearch.object_store import StorageError
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.storage import Location
+from gansearch.tracking.interface import Destination
 
 if TYPE_CHECKING:
     import torch
@@ -52,11 +53,13 @@ class Recorder:
             without a driver.
         patience: seconds for which an operation is tried again while the storage is away; rows wait on this machine's
             disk meanwhile.
+        track: where trials are followed besides.
     """
 
     run: Location
     claim_id: str | None = None
     patience: float = 0.0
+    track: tuple[Destination, ...] = ()
 
     @property
     def paths(self) -> RunPaths[Location]:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from gansearch import pictures, schema, scoring
@@ -122,6 +122,11 @@ class Training:
     def goes_on(self) -> bool:
         """Whether some epochs are done and training has not ended with them."""
         return self._epochs > 0 and self._ending(self._learner.diverged()) is None
+
+    @property
+    def curve(self) -> Sequence[Row]:
+        """The trial's reports so far, those before its checkpoint among them."""
+        return tuple(self._curves)
 
     def to_next_report(self) -> Ending | None:
         """Train to the next report and write it; return how training ended, or None where it goes on."""

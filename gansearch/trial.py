@@ -7,18 +7,20 @@ protocols.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
 
 from gansearch import schema
 from gansearch.core.datasets import Dataset
-from gansearch.errors import UserError
+from gansearch.errors import ResultsError, UserError
 from gansearch.faults import FaultError, fault_of
 from gansearch.placement import Placement
 from gansearch.recorder import Recorder
 from gansearch.rows import Row, draft_row, final_rows
 from gansearch.spec import TrialSpec
+from gansearch.tracking.following import Following
 from gansearch.training import Training
 
 
@@ -61,6 +63,7 @@ class Trial:
         self._row = draft_row(spec, data.digests)
         self._training: Training | None = None
         self._status: str | None = None
+        self._following = Following(recorder.track)
 
     def advance(self, *, repeat: bool = False) -> Report:
         """Train to the next report; at the budget's end, score the trial and write its rows.
@@ -87,6 +90,7 @@ class Trial:
                 if repeat and self._training.goes_on:
                     return self._report()
             ending = self._training.to_next_report()
+            self._following.reports(self._row, self._training.curve)
             if ending is not None and ending.status == schema.COMPLETE:
                 self._complete(self._training.scores())
             elif ending is not None:
@@ -134,6 +138,12 @@ class Trial:
         if self._status is None:
             self._write(schema.FAILED, error=reason)
 
+    def leave(self) -> None:
+        """Tell those who follow the trial how it stands: for an executor that does not advance it any further."""
+        if self._status is None and self._following.started:
+            with contextlib.suppress(ResultsError):
+                self._following.end(self._rows())
+
     def _rows(self) -> list[Row]:
         return self._recorder.rows(self.spec.key, [p.id for p in self.spec.protocols])
 
@@ -144,11 +154,13 @@ class Trial:
             self._write(schema.DIVERGED, error="the samples have no finite log-likelihood")
 
     def _write(self, status: str, *, error: str | None = None, scores: list[Row] | None = None) -> None:
-        for row in final_rows(self._row, self.spec, status, error=error, scores=scores or ()):
+        rows = final_rows(self._row, self.spec, status, error=error, scores=scores or ())
+        for row in rows:
             self._recorder.trial(self.spec.key, row)
         if status != schema.INTERRUPTED:
             self._recorder.drop_checkpoint(self.spec.key)
         self._status = status
+        self._following.end(rows)
 
     def _report(self) -> Report:
         name = "report_ll_mean" if self.spec.config.score.at == "best" else "report_last_ll_mean"

@@ -17,7 +17,8 @@ from scipy import stats
 
 from analysis import statistics
 from analysis.example_scores import read_example_scores
-from analysis.selection import Candidate, choose
+from analysis.ranking import Candidate
+from analysis.selection import choose
 from gansearch import parts, results, schema
 from gansearch.paths import RunPaths
 from tests.object_store import ObjectStore

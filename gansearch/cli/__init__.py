@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gansearch.cli import compare, doctor, funnel, models, rescore, resume, shipped, sweeps, tables, trials
+from gansearch.cli import compare, doctor, funnel, models, rescore, resume, shipped, sweeps, tables, track, trials
 from gansearch.cli.output import flush, say
 from gansearch.cli.parser import make_parser, parse
 from gansearch.errors import UserError
@@ -24,6 +24,7 @@ COMMANDS = (
     *rescore.COMMANDS,
     *trials.COMMANDS,
     *models.COMMANDS,
+    *track.COMMANDS,
     *shipped.COMMANDS,
 )
 

@@ -125,6 +125,20 @@ def add_skip_damaged(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-damaged", action="store_true", help="leave out damaged table files instead of failing")
 
 
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """Add --track."""
+    parser.add_argument(
+        "--track", type=trackers, metavar="NAMES", help="follow trials in tensorboard, mlflow, wandb, or several: a,b"
+    )
+
+
+def trackers(text: str) -> tuple[str, ...]:
+    """Return an argument's names of trackers; several have commas between them."""
+    from gansearch.tracking.destinations import tracker_names
+
+    return tracker_names(text)
+
+
 def integer(least: int, most: int | None = None) -> Callable[[str], int]:
     """Return an argument's type: an integer in a range."""
     rule = f"an integer of {least} or more" + (f" and at most {most}" if most is not None else "")

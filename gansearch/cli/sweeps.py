@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gansearch.cli.output import emit, emit_json, say
-from gansearch.cli.parser import Command, add_data, add_json, data_options, integer, seconds
+from gansearch.cli.parser import Command, add_data, add_json, add_track, data_options, integer, seconds
 from gansearch.errors import ResultsError, UserError
 from gansearch.storage import Location, location
 
@@ -29,6 +29,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=integer(1), metavar="E", help="each trial's budget, instead of the study's")
     parser.add_argument("--seed", type=integer(0), metavar="S", help="the sweep's seed, instead of the study's")
     parser.add_argument("--address", metavar="A", help="a running Ray cluster (default: Ray on this machine)")
+    add_track(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the plan and what it would cost; run nothing")
     add_data(parser)
     add_json(parser)
@@ -41,7 +42,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     if arguments.out is None and not arguments.dry_run:
         raise UserError("a sweep needs a run directory", hint=f"add --out runs/{Path(arguments.space).stem}")
     study = load_study(arguments.space)
-    options = {name: getattr(arguments, name) for name in ("num_trials", "epochs", "seed")}
+    options = {name: getattr(arguments, name) for name in ("num_trials", "epochs", "seed", "track")}
     if any(value is not None for value in options.values()):
         study = study.with_options(**options)
     if arguments.dry_run:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansearch.cli.output import emit, emit_json, say
-from gansearch.cli.parser import Command, add_data, add_json, data_options, integer
+from gansearch.cli.parser import Command, add_data, add_json, add_track, data_options, integer
 from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--threads", type=integer(1), default=1, metavar="N", help="CPU threads; scores depend on them (default: 1)"
     )
     parser.add_argument("--protocol", metavar="NAME", help="the score protocol (default: the file's, else full)")
+    add_track(parser)
     add_data(parser)
     add_json(parser)
 
@@ -44,13 +45,16 @@ def run_train(arguments: argparse.Namespace) -> int:
     from gansearch.placement import Placement
     from gansearch.recorder import Recorder
     from gansearch.schema import FAILED
+    from gansearch.tracking.destinations import destinations
+    from gansearch.tracking.following import prepare
     from gansearch.trial import Trial, run
 
     spec = train_spec(load_config_file(arguments.config), arguments)
     out: Location = arguments.out or Path("runs") / f"train-{spec.config.config_id}-{spec.seed}"
     data = load(spec.config.dataset.name, **data_options(arguments))
     check_fits(data, spec.config.algorithm.batch_size)
-    recorder, placement = Recorder(out), Placement(device=_device(arguments.device), threads=arguments.threads)
+    recorder = Recorder(out, track=destinations(arguments.track or (), out))
+    placement = Placement(device=_device(arguments.device), threads=arguments.threads)
     placement.claim()  # a GPU that is not there is the user's mistake, not the trial's outcome
     outcome = Trial(spec, data, recorder, placement).outcome()
     if outcome is not None:
@@ -60,6 +64,7 @@ def run_train(arguments: argparse.Namespace) -> int:
         rows = recorder.rows(spec.key, [p.id for p in spec.protocols])
     else:
         say(f"training {spec.config.config_id} with seed {spec.seed} on {placement.device} into {out}")
+        prepare(recorder.track)
         rows = run(spec, data, recorder, placement, teller(spec.config.algorithm.epochs))
     if arguments.json:
         emit_json({"run": str(out), "rows": rows})

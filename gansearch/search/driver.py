@@ -40,6 +40,8 @@ from gansearch.search.warm_start import WarmStart
 from gansearch.search.worker import TrialWorker
 from gansearch.spec import TrialSpec
 from gansearch.storage import Location
+from gansearch.tracking.destinations import destinations
+from gansearch.tracking.following import prepare
 from gansearch.trial import describe as describe_error
 
 if TYPE_CHECKING:
@@ -237,8 +239,10 @@ class Driver:
             if spec.stage == "search":  # what was confirmed is few, and is read trial by trial
                 compactor.ended(spec.key, [p.id for p in spec.protocols])
 
+        track = destinations(study.track, self._run)
+        prepare(track)
         observer = Observer(
-            Recorder(self._run, self._lease.claim.id, study.limits.storage_patience),
+            Recorder(self._run, self._lease.claim.id, study.limits.storage_patience, track),
             self._data.digests,
             progress,
             slots=self._room.limit,

@@ -32,6 +32,7 @@ from gansearch.search.space import Space
 from gansearch.search.strategies import SCHEDULERS, SEARCHERS, Scheduler, Searcher, Strategy
 from gansearch.seeds import digest
 from gansearch.storage import location
+from gansearch.tracking.destinations import tracker_names
 from gansearch.yaml_files import bare_name, find_file, find_shipped, load_yaml, located
 
 _EPOCHS = "algorithm.epochs"
@@ -59,6 +60,7 @@ class Study:
         seed: the sweep's seed; each trial's follows from it.
         start_from: what is tried or known first: absolute paths of configuration files and run directories, and
             shipped names.
+        track: trackers that the trials are followed in. Of no effect on what they come to.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Study:
     guards: Guards = dataclasses.field(default_factory=Guards)
     seed: int = 0
     start_from: tuple[str, ...] = ()
+    track: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require(self.num_trials >= 1, "num_trials", "1 or more", self.num_trials)
@@ -106,9 +109,9 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """Hash of the resolved plan: 12 hex digits, without name and description."""
+        """Hash of the resolved plan: 12 hex digits, without name, description and trackers."""
         plan = self.to_dict()
-        del plan["description"]
+        del plan["description"], plan["track"]
         return digest(plan)
 
     @classmethod
@@ -151,11 +154,17 @@ class Study:
             num_trials=_num_trials(data, searcher, space),
             seed=read_seed(data.get("seed")) or 0,
             start_from=_start_from(data.get("start_from", []), folder),
+            track=tracker_names(data.get("track", [])),
             **values,
         )
 
     def with_options(
-        self, *, num_trials: int | None = None, epochs: int | None = None, seed: int | None = None
+        self,
+        *,
+        num_trials: int | None = None,
+        epochs: int | None = None,
+        seed: int | None = None,
+        track: tuple[str, ...] | None = None,
     ) -> Study:
         """Return the study with options of the command line in place of the file's, validated anew.
 
@@ -165,7 +174,7 @@ class Study:
         plan = self.to_dict()
         if self.searcher.name == "grid":
             del plan["num_trials"]  # the grid may be another one with another base
-        options = {"num_trials": num_trials, "epochs": epochs, "seed": seed}
+        options = {"num_trials": num_trials, "epochs": epochs, "seed": seed, "track": track}
         plan.update({key: value for key, value in options.items() if value is not None})
         return Study.parse(plan, self.name)
 
@@ -198,13 +207,14 @@ class Study:
             "guards": self.guards.to_dict(),
             "seed": self.seed,
             "start_from": list(self.start_from),
+            "track": list(self.track),
         }
 
 
 _SIMPLE: dict[str, Any] = {"description": str, "repeats": int, "max_concurrent": int | None}
 _KEYS = (
     *("description", "base", "override", "space", "searcher", "scheduler", "num_trials", "epochs", "repeats"),
-    *("resources", "max_concurrent", "protocols", "confirm", "limits", "guards", "seed", "start_from"),
+    *("resources", "max_concurrent", "protocols", "confirm", "limits", "guards", "seed", "start_from", "track"),
 )
 
 

@@ -39,6 +39,7 @@ from gansearch.search.study import Study, load_study
 from gansearch.search.versions import check_versions
 from gansearch.search.warm_start import read_warm_start
 from gansearch.storage import Location, location
+from gansearch.tracking.destinations import destinations
 
 RERUNNABLE = (schema.FAILED, schema.DIVERGED, schema.STOPPED, schema.COLLAPSED)
 """How a trial may have ended that is given another try."""
@@ -254,6 +255,7 @@ def _load(study: Study, data_dir: str | Path | None, download: bool) -> Dataset:
 @contextlib.contextmanager
 def _cluster(study: Study, run: Location, address: str | None) -> Iterator[Room]:
     """Connect to a cluster for the time of the block; give the room that it has for the study's trials."""
+    destinations(study.track, run)  # a tracker that is not installed is said before Ray is started
     with connected(address):
         check_versions()
         check_shared(run)

@@ -45,17 +45,24 @@ class TrialWorker(tune.Trainable):
             placement: what a trial of this sweep is given.
         """
         self._data, self._placement, self._recorder = data, placement, recorder
+        self._trial: Trial | None = None
         with contextlib.suppress(ResultsError):  # rows of an earlier process here; storage may be away still
             outbox.deliver(recorder.run)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Prepare the next trial in this process."""
+        self.cleanup()
         self._config = new_config
         self._spec = TrialSpec.from_dict(new_config[SPEC])
         self._copied: tuple[TrialSpec, Checkpoint] | None = None
-        self._trial: Trial | None = None
+        self._trial = None
         return True
+
+    def cleanup(self) -> None:
+        """Leave the trial that ran here last, where somebody else has ended it or let it wait."""
+        if self._trial is not None:
+            self._trial.leave()
 
     def step(self) -> dict[str, Any]:
         """Train to the next report."""
