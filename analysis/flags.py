@@ -1,9 +1,10 @@
 """Reasons to doubt a score: what a row of `trials` says of itself that its log-likelihood does not show.
 
 A flag is raised where chance alone does not explain a value. What chance explains follows from samples that are as
-good as they can be, which is real images that the model never saw: their measures stay inside every limit below, in
-all of thousands of random splits of real digits. A flag is no verdict: it names what to look at before a number is
-believed. Theis et al. 2015 ("A note on the evaluation of generative models") say why a Parzen estimate alone is not.
+good as they can be, which is real images that the model never saw: their measures stayed inside every limit below in
+2,000 random splits of scikit-learn's digits and 208 of MNIST, their scores in 398 of 400. A flag is no verdict: it
+names what to look at before a number is believed. Theis et al. 2015 ("A note on the evaluation of generative models")
+say why a Parzen estimate alone is not to be believed.
 
     for row in records(trials, schema.TRIALS):
         print(row["config_id"], *row_flags(row, find_ceiling(row)), sep=": ")
@@ -160,8 +161,8 @@ def ceiling_note(row: Row, calibration: Calibration | None, run: object = None) 
         )
     if not real.comparable:
         return (
-            f"there are only {real.num_samples:,} training images, too few for a ceiling that scores with as many "
-            "samples can be held against"
+            f"the data have {real.num_samples:,} training images, fewer than the protocol has samples: there is no "
+            "ceiling of real images to hold the scores against"
         )
     return None
 
