@@ -9,7 +9,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gansearch.cli import compare, doctor, funnel, models, rescore, resume, shipped, sweeps, tables, track, trials
+from gansearch.cli import (
+    compare,
+    doctor,
+    figures,
+    funnel,
+    models,
+    rescore,
+    resume,
+    shipped,
+    sweeps,
+    tables,
+    track,
+    trials,
+)
 from gansearch.cli.output import flush, say
 from gansearch.cli.parser import make_parser, parse
 from gansearch.errors import UserError
@@ -24,6 +37,7 @@ COMMANDS = (
     *rescore.COMMANDS,
     *trials.COMMANDS,
     *models.COMMANDS,
+    *figures.COMMANDS,
     *track.COMMANDS,
     *shipped.COMMANDS,
 )

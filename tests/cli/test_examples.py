@@ -51,6 +51,7 @@ def test_the_examples_run_one_after_the_other(
         if target:
             Path(target).write_text(out, encoding="utf-8")
     made = {path.name for path in Path().iterdir()}
-    assert made == {"runs", "best.yaml", "table1.tex", "samples.png", "quickstart-model", "my-study.yaml"}
+    figures = {"figure2.png", "figure3.png", "strip.png", "sheets"}
+    assert made == {"runs", "best.yaml", "table1.tex", "samples.png", "quickstart-model", "my-study.yaml", *figures}
     assert {path.name for path in Path("runs").iterdir()} > {"quickstart", "again"}
     assert not Path("runs/mnist").exists()
