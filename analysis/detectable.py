@@ -64,10 +64,10 @@ def detectable(
     Raises:
         ValueError: as `power`.
     """
-    high = max(spreads)
-    while power(high, spreads, seeds, level) < chance:
+    unit, high = max(spreads), 1.0  # in units of the spread, so that the solver's tolerance is relative to it
+    while power(high * unit, spreads, seeds, level) < chance:
         high *= 2
-    return float(optimize.brentq(lambda d: power(d, spreads, seeds, level) - chance, 0.0, high, rtol=1e-10))
+    return unit * float(optimize.brentq(lambda d: power(d * unit, spreads, seeds, level) - chance, 0.0, high))
 
 
 def seeds_to_find(

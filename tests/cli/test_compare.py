@@ -12,9 +12,11 @@ import pytest
 from analysis.comparing import as_plain, compare
 from analysis.comparing_text import render
 from gansearch.paths import RunPaths
+from gansearch.storage import location, write_bytes
 from tests.analysis.funnel_runs import QUICK, SLOW, four_finalists, write_funnel
 from tests.analysis.rows import PUBLISHED
 from tests.cli.conftest import Gansearch
+from tests.object_store import ObjectStore
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,20 @@ def test_a_mistake_is_one_sentence_and_a_hint(
     code, out, err = gansearch("compare", *(item.format(run=run) for item in items))
     assert (code, out) == (2, "")
     assert err == f"error: {error.format(run=run)}\nhint: {hint}\n"
+
+
+def test_runs_on_an_object_store_are_named_by_uris(run: Path, gansearch: Gansearch, store: ObjectStore) -> None:
+    """The rule stands behind the last colon, not behind that of `s3://`; what is said is what is said of folders."""
+    there = f"{store.uri}/runs/a"
+    for path in sorted(run.rglob("*")):
+        if path.is_file():
+            write_bytes(location(f"{there}/{path.relative_to(run)}"), path.read_bytes())
+    expected = as_plain(compare([f"{run}:paper", f"{run}", f"{run}:#2"]))
+    code, out, err = gansearch("compare", f"{there}:paper", there, f"{there}:#2", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert [item["given"] for item in found["items"]] == [f"{there}:paper", there, f"{there}:#2"]
+    assert found["against"] == json.loads(json.dumps(expected["against"]))
 
 
 def test_damaged_parts_are_refused_and_may_be_skipped(gansearch: Gansearch, tmp_path: Path) -> None:
