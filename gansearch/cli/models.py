@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gansearch.cli.output import emit, emit_json, say, to_json
 from gansearch.cli.parser import Command, add_json, add_skip_damaged, integer
-from gansearch.errors import ResultsError
+from gansearch.errors import ResultsError, UserError
 from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
@@ -60,12 +61,22 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="DIR", help="a new directory (default: <name of RUN>-export)"
     )
     parser.add_argument("--config-id", metavar="ID", help="another configuration than the leader")
+    parser.add_argument(
+        "--optuna",
+        metavar="STORAGE",
+        help="write the search there instead, for Optuna Dashboard: study.db, or a URL such as sqlite:///study.db",
+    )
+    parser.add_argument("--study-name", metavar="NAME", help="with --optuna, of the study (default: <name of RUN>)")
     add_json(parser)
     add_skip_damaged(parser)
 
 
 def run_export(arguments: argparse.Namespace) -> int:
-    """Write a model's weights and configuration to a directory of their own."""
+    """Write a model's weights and configuration to a directory of their own, or the search to an Optuna storage."""
+    if arguments.optuna is not None:
+        return _export_study(arguments)
+    if arguments.study_name is not None:
+        raise UserError("--study-name names a study in an Optuna storage", hint="add --optuna study.db")
     from gansearch import storage
     from gansearch.kept_models import find_weights, load_model
     from gansearch.yaml_files import dump_yaml
@@ -87,6 +98,29 @@ def run_export(arguments: argparse.Namespace) -> int:
         emit_json(provenance | {"directory": str(out)})
     else:
         emit(str(out))
+    return 0
+
+
+def _export_study(arguments: argparse.Namespace) -> int:
+    """Write a run's search to an Optuna storage."""
+    from analysis.optuna_studies import export
+
+    for option, value in (("-o", arguments.output), ("--config-id", arguments.config_id)):
+        if value is not None:
+            raise UserError(f"--optuna writes the whole search to its storage and takes no {option}")
+    made = export(
+        arguments.run_directory, arguments.optuna, name=arguments.study_name, skip_damaged=arguments.skip_damaged
+    )
+    if made.skipped:
+        say(f"note: damaged part files left out: {len(made.skipped)}")
+    if made.left_out:
+        say(f"note: trials without an outcome left out: {made.left_out}")
+    counts = ", ".join(f"{count} {state}" for state, count in made.states.items())
+    say(f"exported study {made.study}: {counts or 'no trials'}; open it with: optuna-dashboard {made.storage}")
+    if arguments.json:
+        emit_json(dataclasses.asdict(made))
+    else:
+        emit(made.storage)
     return 0
 
 
@@ -164,10 +198,13 @@ COMMANDS = (
     ),
     Command(
         name="export",
-        help="write a model's weights and configuration",
+        help="write a model's weights and configuration, or the search for Optuna",
         description="Write the weights of a run's leader (of its first confirm seed), its configuration and where it\n"
-        "is from to a new directory.",
-        examples=("gansearch export runs/quickstart -o quickstart-model",),
+        "is from to a new directory; or, with --optuna, the search's trials to a storage that Optuna Dashboard opens.",
+        examples=(
+            "gansearch export runs/quickstart -o quickstart-model",
+            "gansearch export runs/quickstart --optuna quickstart.db",
+        ),
         add_arguments=_add_export,
         run=run_export,
     ),
