@@ -221,9 +221,10 @@ def _protocol(name: Name, run: Run, asked: str) -> str:
         return ids[0]
     if ids:
         raise ResultsError(f"{name.run} has several protocols called {asked}", hint=f"give an id: {_listed(ids)}")
+    close = nearest(asked, {*known, *known.values()})
     raise ResultsError(
         f"no confirm trial of {name.run} is scored under a protocol '{asked}'",
-        hint=f"{nearest(asked, [*known, *known.values()])} `gansearch rescore` scores under others",
+        hint=f"{close}{'' if close.endswith('?') else ';'} `gansearch rescore` scores under others",
     )
 
 
@@ -286,7 +287,7 @@ def _check_copies(one: Contestant, other: Contestant) -> None:
     if one.run.place.resolve() == other.run.place.resolve() and one.config_id == other.config_id:
         raise ResultsError(
             f"{both} are one configuration, {one.config_id}: there is nothing to compare",
-            hint=f"{one.name.run}:#2 is the next by validation",
+            hint=f"{one.name.run}:#2 is the second by validation" if len(one.run.choice.ranking) > 1 else None,
         )
     known = {mark for row in one.complete for mark in _marks(row)}
     shared = sum(any(mark in known for mark in _marks(row)) for row in other.complete)

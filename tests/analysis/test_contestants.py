@@ -157,7 +157,7 @@ def test_the_papers_configuration_may_not_be_known_or_confirmed(tmp_path: Path) 
 def test_the_same_configuration_twice_is_nothing_to_compare(run: Path) -> None:
     error = _refused([f"{run}:leader", f"{run}:{QUICK.config_id}"])
     assert error.message.endswith(f"are one configuration, {QUICK.config_id}: there is nothing to compare")
-    assert error.hint == f"{run}:#2 is the next by validation"
+    assert error.hint == f"{run}:#2 is the second by validation"
 
 
 def test_a_copy_is_refused_and_other_seeds_of_the_same_configuration_are_not(tmp_path: Path) -> None:
@@ -202,6 +202,10 @@ def test_an_unknown_protocol_is_told_with_the_nearest(tmp_path: Path, run: Path)
     error = _refused([run, f"{run}:paper"], protocol="fulll")
     assert "is scored under a protocol 'fulll'" in error.message
     assert error.hint == "did you mean 'full'? `gansearch rescore` scores under others"
+    hint = _refused([run, f"{run}:paper"], protocol="xyz").hint
+    assert hint is not None
+    assert hint.startswith("known names: full, full-")
+    assert hint.endswith("; `gansearch rescore` scores under others")
     twins = [Protocol(name="own", num_samples=n) for n in (77, 78)]
     rows = [trial_row(t, s, "confirm", s / 2, scored_by=p) for t in (PAPER, SLOW) for s in (1, 2) for p in twins]
     searched = [trial_row(PAPER, 9, score=1.0, scored_by=twins[0])]
