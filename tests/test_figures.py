@@ -60,7 +60,8 @@ def tiles(picture: np.ndarray, rows: int, columns: int, zoom: int) -> np.ndarray
 
 
 def as_bytes(images: torch.Tensor) -> np.ndarray:
-    return np.rint(255 * images.numpy()).astype(np.uint8).reshape(-1, 8, 8)
+    pixels: np.ndarray = np.rint(255 * images.numpy()).astype(np.uint8)
+    return pixels.reshape(-1, 8, 8)
 
 
 def test_figure_2_shows_the_first_samples_and_what_is_nearest_to_the_last_of_a_row(model: KeptModel) -> None:
