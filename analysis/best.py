@@ -43,6 +43,9 @@ _SEED_COLUMNS = (
     "collapsed",
     "weights_digest",
 )
+_MANY_TEXTS = ("config_id", "error", "weights_digest", "cfg_json", "run_host")
+_FEW_TEXTS = tuple(c.name for c in schema.TRIALS.columns if c.type == "string" and c.name not in _MANY_TEXTS)
+"""Columns whose texts are few, however many rows there are."""
 _ENVIRONMENT = {
     "device": "run_device",
     "device_name": "run_device_name",
@@ -145,15 +148,13 @@ def best(run: Location | str, *, skip_damaged: bool = False) -> Best:
         ConfigError: when its plan file cannot be read.
     """
     choice, skipped = read_choice(run, skip_damaged=skip_damaged)
-    ranked, _ = results.read_arrow(
-        run,
-        schema.TRIALS,
-        where=(pc.field("config_id") == choice.leader.config_id)
-        & (pc.field("stage") == choice.stage)
-        & (pc.field("protocol_id") == choice.protocol_id),
-        skip_damaged=skip_damaged,
-    )
-    rows = sorted(arrow_records(ranked), key=lambda r: (r["replicate"], r["seed"], r["fold"]))
+    # Statistics tell Parquet where confirm rows are; another condition would be one more column to read of all rows.
+    where = pc.field("config_id") == choice.leader.config_id
+    if choice.stage == "confirm":
+        where &= pc.field("stage") == choice.stage
+    found, _ = results.read_arrow(run, schema.TRIALS, where=where, coded=_FEW_TEXTS, skip_damaged=skip_damaged)
+    ranked = [r for r in arrow_records(found) if (r["stage"], r["protocol_id"]) == (choice.stage, choice.protocol_id)]
+    rows = sorted(ranked, key=lambda r: (r["replicate"], r["seed"], r["fold"]))
     return Best(choice=choice, rows=tuple(rows), skipped=skipped)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from analysis.ranking import Floats, Integers
 
 _SETTINGS = tuple(c.name for c in schema.TRIALS.columns if c.name.startswith("cfg_") and c.name != "cfg_json")
+_TEXTS = tuple(name for name in _SETTINGS if schema.TRIALS.column(name).type == "string")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +112,9 @@ def _settings(run: Location | str, config_ids: Sequence[str], skip_damaged: bool
     rows, _ = results.read_arrow(
         run,
         schema.TRIALS,
-        columns=("config_id", *_SETTINGS),
-        where=(pc.field("stage") == "search") & pc.field("config_id").isin(config_ids),
+        columns=("config_id", "stage", *_SETTINGS),
+        where=pc.field("config_id").isin(config_ids),
+        coded=("stage", *_TEXTS),
         skip_damaged=skip_damaged,
     )
-    return {row["config_id"]: row for row in arrow_records(rows)}
+    return {row["config_id"]: row for row in arrow_records(rows) if row["stage"] == "search"}

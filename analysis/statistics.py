@@ -13,8 +13,6 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from scipy import special
-
 _LEAST_FOR_SPREAD = 2
 
 
@@ -72,6 +70,8 @@ def prediction_interval(values: Sequence[float], level: float = 0.95) -> Interva
 
 
 def _around(values: Sequence[float], scale: float, level: float) -> Interval:
+    from scipy import special  # where there is no interval, a command starts sooner without
+
     half = float(special.stdtrit(len(values) - 1, (1 + level) / 2)) * scale
     centre = mean(values)
     return Interval(centre - half, centre + half)
@@ -90,6 +90,8 @@ def share_interval(count: int, total: int, level: float = 0.95) -> Interval:
     """
     if not 0 <= count <= total or total < 1:
         raise ValueError(f"a share needs 0 <= count <= total and a total of 1 or more, got {count} of {total}")
+    from scipy import special
+
     tail = (1 - level) / 2
     low = float(special.betaincinv(count, total - count + 1, tail)) if count else 0.0
     high = float(special.betaincinv(count + 1, total - count, 1 - tail)) if count < total else 1.0

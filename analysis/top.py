@@ -116,11 +116,11 @@ def top(
 def _by_score(run: Location | str, count: int, stage: str | None, skip_damaged: bool) -> Top:
     choice, skipped = read_choice(run, stage=stage, skip_damaged=skip_damaged)
     first = choice.ranking[:count]
-    scope = (pc.field("stage") == choice.stage) & (pc.field("protocol_id") == choice.protocol_id)
-    names, rows = _settings(run, [c.config_id for c in first], scope, skip_damaged)
+    names, rows = _settings(run, [c.config_id for c in first], choice.stage, skip_damaged)
     own: dict[str, list[Row]] = {c.config_id: [] for c in first}
     for row in rows:
-        own[row["config_id"]].append(row)
+        if row["protocol_id"] == choice.protocol_id:
+            own[row["config_id"]].append(row)
     return Top(
         run=location(run).resolve().name,
         by="score",
@@ -166,7 +166,7 @@ def _by_report(run: Location | str, count: int, stage: str, skip_damaged: bool) 
     check_data(text["data_valid_digest"], reported & (text["data_valid_digest"].codes >= 0))
     first = _highest(rows, values, reported, count)
     ids, seeds, folds = (rows[name].take(first).to_pylist() for name in ("config_id", "seed", "fold"))
-    names, found_rows = _settings(run, ids, (pc.field("stage") == stage) & pc.field("seed").isin(seeds), skip_damaged)
+    names, found_rows = _settings(run, ids, stage, skip_damaged)
     by_key = {(r["config_id"], r["seed"], r["fold"]): r for r in found_rows}
     own = [by_key[key] for key in zip(ids, seeds, folds, strict=True)]
     lacking = int(trials.sum()) - int(reported.sum())
@@ -229,32 +229,28 @@ def _report_notes(protocol_id: str, lacking: int) -> Iterable[str]:
 
 
 def _settings(
-    run: Location | str, config_ids: Sequence[str], scope: pc.Expression, skip_damaged: bool
+    run: Location | str, config_ids: Sequence[str], stage: str, skip_damaged: bool
 ) -> tuple[tuple[str, ...], list[Row]]:
-    """Return the names of what varies, and the rows of some configurations with its values.
+    """Return the names of what varies, and the rows of some configurations in a stage with its values.
 
     What varies is what the plan says; without a plan, what differs among these configurations.
     """
     known = {name: schema.cfg_column(name) for name, _ in parameters()}
     searched = searched_parameters(run)
     names = tuple(known) if searched is None else tuple(name for name in searched if name in known)
+    settings = (*(known[name] for name in names), "cfg_schedule")
+    where = pc.field("config_id").isin(config_ids)
+    if stage == "confirm":  # statistics tell Parquet where those rows are
+        where &= pc.field("stage") == stage
     rows, _ = results.read_arrow(
         run,
         schema.TRIALS,
-        columns=(
-            "config_id",
-            "seed",
-            "fold",
-            "status",
-            "collapsed",
-            "epochs",
-            *(known[n] for n in names),
-            "cfg_schedule",
-        ),
-        where=scope & pc.field("config_id").isin(config_ids),
+        columns=(*schema.TRIALS.key, "status", "collapsed", "epochs", *settings),
+        where=where,
+        coded=("stage", "protocol_id", "status"),
         skip_damaged=skip_damaged,
     )
-    found = arrow_records(rows)
+    found = [row for row in arrow_records(rows) if row["stage"] == stage]
     if searched is None:
         names = tuple(name for name in names if len({row[known[name]] for row in found}) > 1)
     return names, found

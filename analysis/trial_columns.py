@@ -89,10 +89,14 @@ class TrialColumns:
     digest: Texts
 
     def by_key(self) -> Integers:
-        """Return the places of all rows, sorted by configuration, seed and fold, then by the rest of the key."""
-        keys = (self.protocol.codes, self.stage.codes, self.fold, self.seed, self.config.codes)
-        varied = [key for key in keys if len(key) and key.min() != key.max()]
-        return np.lexsort(varied) if varied else np.arange(len(self.seed))
+        """Return the places of all rows: a configuration's together, by seed, fold and the rest of the key."""
+        config = self.config.codes
+        order = np.argsort(config, kind="stable")
+        several = np.flatnonzero(np.bincount(config)[config[order]] > 1) if len(order) else order
+        own = order[several]  # most configurations have one row, and need no sorting
+        keys = (self.protocol.codes, self.stage.codes, self.fold, self.seed, config)
+        order[several] = own[np.lexsort([key[own] for key in keys])]
+        return order
 
     def first_repeated(self, order: Integers) -> int | None:
         """Return a row whose key another row has too; None where there is none.
@@ -100,10 +104,11 @@ class TrialColumns:
         Args:
             order: as `by_key` returns it.
         """
-        same = np.ones(max(len(order) - 1, 0), bool)
-        for key in (self.config.codes, self.seed, self.fold, self.stage.codes, self.protocol.codes):
-            same &= key[order[1:]] == key[order[:-1]]
-        return int(order[int(same.argmax())]) if same.any() else None
+        config = self.config.codes[order]
+        pairs = np.flatnonzero(config[1:] == config[:-1])
+        for key in (self.seed, self.fold, self.stage.codes, self.protocol.codes):
+            pairs = pairs[key[order[pairs]] == key[order[pairs + 1]]]
+        return int(order[pairs[0]]) if len(pairs) else None
 
     def key(self, row: int) -> tuple[object, ...]:
         """Return the key of a row, as `schema.TRIALS.key` names it."""
@@ -185,9 +190,10 @@ def described(ids: Texts, contents: Texts, rows: Truths) -> dict[str, str]:
 
 def texts(column: pa.ChunkedArray) -> Texts:
     """Return a column of text, which may be a dictionary already."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    column = column.unify_dictionaries().combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries().combine_chunks()
+    else:  # in one piece: to unify a dictionary of each chunk takes ten times as long
+        column = column.combine_chunks().dictionary_encode()
     codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return Texts(codes.astype(np.int64, copy=False), column.dictionary)
 

@@ -36,7 +36,7 @@ _VERSION_KEY = b"gansearch.schema_version"
 _CODED = pa.dictionary(pa.int32(), pa.string())
 _MANY_ROWS = 20_000
 """A file with more rows is asked first which of its rows fit a condition, and then for those."""
-_BATCH_ROWS = 8_192
+_BATCH_ROWS = 16_384
 """Rows of a large file in memory at a time, where few of them are wanted."""
 
 
@@ -265,7 +265,7 @@ def _read_few(path: Location, fragment: Any, target: pa.Schema, names: Sequence[
     """Return the rows of a large file that fit a condition.
 
     The condition's own columns are read first, of the row groups that statistics do not rule out. The wanted columns,
-    which may be a hundred, are read of those groups only where a row fits, a few thousand rows at a time.
+    which may be a hundred, are read of those groups only where a row fits, some thousand rows at a time.
     """
     found = [target.empty_table().select(list(names))]
     for group in fragment.split_by_row_group(where):

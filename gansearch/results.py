@@ -125,8 +125,9 @@ def _load_all(
     # The key tells whose part has come since: where there is none of either kind, it need not be read.
     both = len(single) < len(files) and bool(single)
     columns = [*wanted, *(name for name in table.part_key if both and name not in wanted)]
-    options = {"table": table, "columns": columns, "where": where, "coded": coded, "skip_damaged": skip_damaged}
-    load = functools.partial(_load_or_none, **options)
+    load = functools.partial(
+        _load_or_none, table=table, columns=columns, where=where, coded=coded, skip_damaged=skip_damaged
+    )
     if files and isinstance(files[0], RemotePath):
         with concurrent.futures.ThreadPoolExecutor(STORE_THREADS) as pool:
             loaded = list(pool.map(load, files))

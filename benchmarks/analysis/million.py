@@ -179,7 +179,7 @@ def main() -> None:
     given = parser.parse_args()
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="gansearch-million-", dir=given.work) as work:
-        found = {"ours": ask(given.rows, given.repeats, Path(work) / "ours")}
+        found: dict[str, Any] = {"ours": ask(given.rows, given.repeats, Path(work) / "ours")}
         found["ray"] = ask_ray(given.ray, given.limit, Path(work))
     text = where((before, os.getloadavg()[0]))
     if given.json:

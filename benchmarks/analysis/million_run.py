@@ -150,7 +150,7 @@ def search_rows(search: Search, trials: Integers, rng: np.random.Generator) -> p
         "replicate": search.replicate[trials],
         "number": config,
         "status": status,
-        "error": pa.array(np.where(whole, None, np.char.add("ended as ", status)), pa.string()),
+        "error": pc.if_else(pa.array(whole), None, pa.array(np.char.add("ended as ", status))),
         "report_ll_mean": np.where(status == "DIVERGED", np.nan, score - 60 + rng.normal(0, 3, n)),
         "report_epoch": epochs,
         "report_last_ll_mean": score - 62,

@@ -111,7 +111,7 @@ def test_a_report_counts_once_however_many_protocols_score_the_trial(tmp_path: P
 
 def test_reports_of_different_protocols_or_data_are_refused(tmp_path: Path) -> None:
     other = dataclasses.replace(REPORT, num_samples=77)
-    given = {"report_protocol_id": other.id, "report_protocol_json": json.dumps(other.to_dict())}
+    given: dict[str, Any] = {"report_protocol_id": other.id, "report_protocol_json": json.dumps(other.to_dict())}
     with pytest.raises(ResultsError, match=r"different score protocols .* num_samples"):
         top(write_run(tmp_path / "a", [*_searched(), trial_row(A, 9, score=1.0, **given)]), by="report")
     strange = trial_row(A, 9, score=1.0, data_valid_digest="999")
