@@ -10,18 +10,22 @@ import sys
 from collections.abc import Sequence
 
 from gansearch.cli import (
+    calibrate,
     compare,
     doctor,
     figures,
     funnel,
     models,
+    report,
     rescore,
     resume,
     shipped,
     sweeps,
     tables,
+    top,
     track,
     trials,
+    understand,
 )
 from gansearch.cli.output import flush, say
 from gansearch.cli.parser import make_parser, parse
@@ -34,6 +38,10 @@ COMMANDS = (
     *funnel.COMMANDS,
     *compare.COMMANDS,
     *tables.COMMANDS,
+    *top.COMMANDS,
+    *calibrate.COMMANDS,
+    *understand.COMMANDS,
+    *report.COMMANDS,
     *rescore.COMMANDS,
     *trials.COMMANDS,
     *models.COMMANDS,

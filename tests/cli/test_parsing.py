@@ -33,8 +33,10 @@ def _examples(text: str) -> list[str]:
 
 def test_the_commands() -> None:
     sweeps = ["sweep", "status", "stop", "resume", "confirm", "doctor"]
-    tables = ["finalists", "compare", "best", "front", "table1"]
-    assert sweeps + tables + ["rescore", "train", "reproduce", "sample", "export", "track", "spaces", "schema"] == NAMES
+    tables = ["finalists", "compare", "best", "front", "table1", "top", "calibrate"]
+    search = ["importance", "budget", "costs", "plots", "report"]
+    models = ["rescore", "train", "reproduce", "sample", "export", "figure", "track"]
+    assert [*sweeps, *tables, *search, *models, "spaces", "schema"] == NAMES
 
 
 def test_help_lists_every_command_with_what_it_does(
