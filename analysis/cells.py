@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from analysis.finalists import Estimate
-from analysis.render import decimal_place, rounded
+from analysis.rounding import decimal_place, rounded
 from analysis.seed_counts import SeedCounts
 from analysis.statistics import Interval
 

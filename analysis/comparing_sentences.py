@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from analysis.cells import p_value, place
 from analysis.compared import APART, NO_SPREAD, ONE_SEED, Against, Contrast, Item
 from analysis.finalists import SIGNIFICANT, Estimate
-from analysis.render import decimal_place, rounded
+from analysis.rounding import decimal_place, rounded
 from analysis.statistics import Interval
 
 

@@ -23,7 +23,7 @@ from analysis.cells import (
 )
 from analysis.finalists import SIGNIFICANT, Comparison, Contrast, Finalist, Funnel
 from analysis.funnel_csv import long_csv
-from analysis.render import decimal_place, rounded
+from analysis.rounding import decimal_place, rounded
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
