@@ -3,9 +3,10 @@
     python -m benchmarks.analysis.million_ray write DIRECTORY --trials 1000
     python -m benchmarks.analysis.million_ray read DIRECTORY
 
-What is written is what Tune's controller and its default JSON and CSV loggers write of a trial that reports once:
-`result.json`, `params.json`, `params.pkl` and `progress.csv` in a folder of the trial, and the states of all trials,
-made by Tune's own `Trial`, in `experiment_state-*.json`. One report a trial is the least that it can be asked to read.
+What is written is what Tune's controller and its default JSON and CSV loggers write of a trial that reports once, as
+read off a real experiment: `result.json`, `params.json`, `params.pkl` and `progress.csv` in a folder of the trial, and
+the states of all trials, made by Tune's own `Trial`, in `experiment_state-*.json`. Left out are files that the question
+does not read (TensorBoard's events, the searcher's state). One report a trial is the least that can be asked for.
 """
 
 from __future__ import annotations
@@ -52,19 +53,23 @@ def write(folder: Path, trials: int) -> None:
             "dropout_hidden": float(rng.uniform(0, 0.7)),
         }
         trial_id = f"f2a1c_{number:07d}"
-        own = place / f"stand_in_{trial_id}_{number}_2026-03-04_05-06-07"
+        tag = ",".join(
+            f"{name}={config[name]:{'.4f' if isinstance(config[name], float) else ''}}" for name in sorted(config)
+        )
+        own = place / f"stand_in_{trial_id}_{number}_{tag}_2026-03-04_05-06-07"
         trial = Trial(
             "stand_in",
             config=config,
             trial_id=trial_id,
-            experiment_tag=str(number),
+            evaluated_params=config,
+            experiment_tag=f"{number}_{tag}",
             storage=StorageContext(folder, NAME, trial_dir_name=own.name),
             stub=True,
             _setup_default_resource=False,
         )
         trial.create_placement_group_factory()
         result = _result(config, trial_id, float(rng.normal(120, 25)))
-        trial.update_last_result(result)
+        trial.update_last_result({**result, "done": True, "experiment_tag": trial.experiment_tag})
         trial.set_status(Trial.TERMINATED)
         states.append(trial.get_json_state())
         own.mkdir()
@@ -91,7 +96,7 @@ def _result(config: dict[str, Any], trial_id: str, score: float) -> dict[str, An
         METRIC: score,
         "timestamp": 1772600000,
         "checkpoint_dir_name": None,
-        "done": True,
+        "done": False,
         "training_iteration": 1,
         "trial_id": trial_id,
         "date": "2026-03-04_05-06-07",
@@ -103,7 +108,6 @@ def _result(config: dict[str, Any], trial_id: str, score: float) -> dict[str, An
         "config": config,
         "time_since_restore": 12.5,
         "iterations_since_restore": 1,
-        "experiment_tag": trial_id,
     }
 
 
