@@ -87,6 +87,7 @@ class Trial:
         try:
             if self._training is None:
                 self._training = Training(self.spec, self._data, self._recorder, self._placement, self._row)
+                self._following.reports(self._row, self._training.curve)
                 if repeat and self._training.goes_on:
                     return self._report()
             ending = self._training.to_next_report()

@@ -30,13 +30,17 @@ def _add_track(parser: argparse.ArgumentParser) -> None:
 
 def run_track(arguments: argparse.Namespace) -> int:
     """Tell trackers of a run's trials."""
-    from gansearch import results, schema
+    from gansearch import parts, results, schema
+    from gansearch.paths import RunPaths
     from gansearch.tracking.replay import replay
 
     run = arguments.run_directory
     to = _destinations(arguments)
     trials, skipped = results.read_arrow(run, schema.TRIALS, skip_damaged=arguments.skip_damaged)
-    curves, more = results.read_arrow(run, schema.CURVES, skip_damaged=arguments.skip_damaged)
+    curves = parts.arrow_schema(schema.CURVES).empty_table()
+    more: list[str] = []
+    if RunPaths(run).table(schema.CURVES.name).is_dir():  # there is none where no trial came to a report
+        curves, more = results.read_arrow(run, schema.CURVES, skip_damaged=arguments.skip_damaged)
     if skipped or more:
         say(f"note: damaged part files left out: {len(skipped) + len(more)}")
     told = []

@@ -31,7 +31,7 @@ def prepare(destinations: Sequence[Destination]) -> None:
 
 
 class Following:
-    """The trackers of one trial. Nothing is started before it has a report or an end.
+    """The trackers of one trial. None is started before it trains, or has ended without.
 
     Args:
         destinations: where it is followed.

@@ -26,7 +26,7 @@ from gansearch.tracking.interface import (
 
 PROJECT = "gansearch"
 """Name of the project where WANDB_PROJECT names none."""
-INIT_SECONDS = 30.0
+INIT_SECONDS = 20.0
 """How long a trial's run may take to be known to the service; WANDB_INIT_TIMEOUT counts before it."""
 _GOOD = (schema.COMPLETE, schema.STOPPED, schema.COLLAPSED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,15 +73,11 @@ def mlflow(run: Path, key: TrialKey) -> Seen:
 
 def wandb(run: Path, key: TrialKey) -> Seen:
     """Read the offline file, a log of protobuf records."""
-    from wandb.proto import wandb_internal_pb2
-
-    record_type = vars(wandb_internal_pb2)["Record"]
     (path,) = (run / "wandb").glob(f"offline-run-*-{key}-*/run-*.wandb")
     scalars: dict[str, list[tuple[int, float]]] = {}
     summary: dict[str, Any] = {}
     values: dict[str, Any] = {}
-    for content in _records(path.read_bytes()):
-        record = record_type.FromString(content)
+    for record in _whole(path):
         kind = record.WhichOneof("record_type")
         if kind == "history":
             items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
@@ -98,15 +95,31 @@ def wandb(run: Path, key: TrialKey) -> Seen:
     return _seen(scalars | scores, values, facts)
 
 
+def _whole(path: Path) -> list[Any]:
+    """Return a file's records once the last is there: wandb's service closes it a moment after `finish` returns."""
+    from wandb.proto import wandb_internal_pb2
+
+    record_type = vars(wandb_internal_pb2)["Record"]
+    until = time.monotonic() + 30
+    while True:
+        found = [record_type.FromString(content) for content in _records(path.read_bytes())]
+        if found and found[-1].WhichOneof("record_type") == "exit":
+            return found
+        assert time.monotonic() < until, path
+        time.sleep(0.05)
+
+
 def _records(data: bytes) -> Iterator[bytes]:
-    """Yield the records of a log in LevelDB's format behind a header of 7 bytes."""
+    """Yield the whole records of a log in LevelDB's format behind a header of 7 bytes."""
     offset, parts = 7, b""
-    while offset < len(data):
+    while offset + _HEADER.size <= len(data):
         left = _BLOCK - offset % _BLOCK
         if left < _HEADER.size:
             offset += left
             continue
         _, length, kind = _HEADER.unpack_from(data, offset)
+        if offset + _HEADER.size + length > len(data):  # it is being written
+            return
         parts += data[offset + _HEADER.size : offset + _HEADER.size + length]
         offset += _HEADER.size + length
         if kind in (1, 4):  # whole, or the last of several

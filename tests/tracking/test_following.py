@@ -22,7 +22,7 @@ from gansearch.search.study import Study
 from gansearch.tracking import following
 from gansearch.tracking.destinations import NAMES, destinations, tracker_names
 from gansearch.tracking.interface import Row
-from gansearch.trial import run
+from gansearch.trial import Trial, run
 from tests.search.small_studies import plan, study
 from tests.trials import EVERY_REPORT, digits, outcome, run_trial, spec
 
@@ -167,6 +167,18 @@ def test_a_worker_leaves_the_trial_that_another_replaces(tmp_path: Path) -> None
     worker.reset_config({SPEC: spec(seed=9).to_dict()})
     worker.cleanup()
     assert len(ends) == 2, "the last never began"
+
+
+def test_a_trial_that_makes_its_last_report_again_is_followed_from_there(tmp_path: Path) -> None:
+    """A resumed sweep's scheduler may end it at that report."""
+    noting = Failing("never", OSError())
+    first = Trial(TRIAL, digits(), Recorder(tmp_path), EVERY_REPORT)
+    first.advance()
+    first.advance()
+    again = Trial(TRIAL, digits(), Recorder(tmp_path, track=(noting,)), EVERY_REPORT)
+    assert again.advance(repeat=True).epoch == 2
+    again.leave()
+    assert noting.calls == ["start", "report", "report", "end"]
 
 
 def test_names_are_checked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -167,6 +168,24 @@ def test_a_finished_run_is_told_as_its_trials_were_and_once_only(
         assert "1 trials have no outcome yet" in err
     for trial in trials:
         assert backend.read(later, trial.key) == backend.read(live, trial.key)
+
+
+def test_a_run_of_failed_trials_and_an_empty_one_are_told_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = spec("confirm")
+    run(trial, digits().without_test(), Recorder(tmp_path / "failed"), EVERY_REPORT)
+    assert not (tmp_path / "failed" / "curves").exists()
+    assert main(["track", str(tmp_path / "failed"), "--to", "tensorboard", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    place = str(tmp_path / "failed" / "tensorboard")
+    assert told == {"tracker": "tensorboard", "place": place, "trials": 1}
+    assert BACKENDS[0].read(tmp_path / "failed", trial.key).facts["status"] == "FAILED"
+    (tmp_path / "empty" / "trials").mkdir(parents=True)
+    assert main(["track", str(tmp_path / "empty"), "--to", "tensorboard"]) == 0
+    assert capsys.readouterr().out.startswith("tensorboard: 0 trials in ")
+    assert main(["track", str(tmp_path / "nothing"), "--to", "tensorboard"]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
 
 
 def test_the_files_of_tensorboard_go_where_they_are_asked_for(tmp_path: Path) -> None:
