@@ -26,12 +26,15 @@ _FLAGS = (
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
+    "--enable-unsafe-swiftshader",  # WebGL without a graphics card
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
 )
 _INSIDE = ("data:", "blob:")
+_OF_THE_DRIVER = "GL Driver Message"
+"""What a graphics driver says of its own speed."""
 
 
 def installed() -> bool:
@@ -80,9 +83,10 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def emulate(self, *, dark: bool) -> None:
-        """Have the user prefer dark colours, or light ones."""
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        """Have the user prefer dark colours, or light ones, and no motion: a click waits for no scrolling."""
+        wishes = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def js(self, code: str, *arguments: object) -> Any:
         """Return what the body of a function returns in the page."""
@@ -126,7 +130,8 @@ class Browser:
 
     def said(self) -> list[str]:
         """Return warnings and errors in the console since the page was opened, of scripts and of the policy."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+        entries = [e for e in self.driver.get_log("browser") if e["level"] in ("WARNING", "SEVERE")]
+        return [entry["message"] for entry in entries if _OF_THE_DRIVER not in entry["message"]]
 
     def asked_for(self) -> list[str]:
         """Return the addresses that the page asked for since it was opened, but for its own and what it carries."""

@@ -41,20 +41,23 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def policy(scripts: Iterable[str]) -> str:
+def policy(scripts: Iterable[str], *, compiles: bool = False) -> str:
     """Return the content security policy of a page: no network, and only these scripts run.
 
     A script or handler that found its way in with a run's texts has another digest, and does not run.
 
     Args:
         scripts: the text of each script element, exactly as it stands there.
+        compiles: whether these scripts compile code themselves, as Plotly does to draw by WebGL.
 
     Source:
         Content Security Policy Level 3, sections 2.3.1 and 8.4 (digests).
     """
-    digests = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    allowed = " ".join(
+        [*(f"'sha256-{_digest(script)}'" for script in scripts), *(["'unsafe-eval'"] if compiles else [])]
+    )
     return (
-        f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
 

@@ -57,7 +57,7 @@ def page(sources: Sources, sections: list[Section]) -> str:
         bodies=bodies,
         style=_file("style.css"),
         scripts=scripts,
-        policy=policy(scripts),
+        policy=policy(scripts, compiles=plots.needs_webgl(sources)),
     )
 
 

@@ -12,7 +12,7 @@
     const of = (name) => style.getPropertyValue(name).trim();
     const ink = isDark ? of("--ink") : "#1b1f24", grid = isDark ? "#2c323a" : "#e3e7ec", line = isDark ? "#59626d" : "#9aa3ad";
     const page = isDark ? of("--page") : "#ffffff";
-    const axis = { gridcolor: grid, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true, title: { standoff: 8 } };
+    const axis = { gridcolor: grid, linecolor: line, zeroline: false, ticks: "outside", ticklen: 5, tickcolor: "rgba(0,0,0,0)", automargin: true, title: { standoff: 8 } };
     const scene = { gridcolor: grid, linecolor: line, zerolinecolor: line, backgroundcolor: page };
     const bar = { outlinewidth: 0, tickcolor: line };
     return {
@@ -33,11 +33,20 @@
     };
   }
 
-  const webgl = Boolean(document.createElement("canvas").getContext("webgl"));
+  const CONFIG = {
+    responsive: true, displaylogo: false,
+    modeBarButtonsToRemove: ["sendChartToCloud", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+  };
+  let webgl = null; // asked for when it is first needed
+
+  function hasWebgl() {
+    webgl ??= Boolean(document.createElement("canvas").getContext("webgl"));
+    return webgl;
+  }
 
   // Without WebGL the same traces are drawn as SVG, which is slower.
   function drawable(trace) {
-    return webgl || !trace.type || !trace.type.endsWith("gl") ? trace : { ...trace, type: trace.type.slice(0, -2) };
+    return !trace.type || !trace.type.endsWith("gl") || hasWebgl() ? trace : { ...trace, type: trace.type.slice(0, -2) };
   }
 
   const GRAPHICS_ONLY = ["parcoords", "scatter3d", "surface", "splom"];
@@ -49,24 +58,29 @@
     canvas.replaceWith(told);
   }
 
-  function fitting(layout, width) {
+  function fitting(given, width) {
+    const layout = { ...given };
+    if ((layout.annotations || []).some((a) => a.yref === "paper" && a.y >= 0.99 && !a.showarrow)) {
+      layout.legend = { y: 1 + 40 / layout.height, ...layout.legend }; // above the titles of the parts
+      layout.margin = { ...layout.margin, t: 84 };
+    }
     return width >= NARROW ? layout : { ...layout, legend: { ...layout.legend, font: { size: 11 } }, font: { ...layout.font, size: 11 } };
   }
 
   function draw(canvas) {
     if (drawn.has(canvas) || !canvas.isConnected) return;
     const figure = JSON.parse(canvas.parentElement.querySelector("script").textContent);
-    if (!webgl && figure.data.some((trace) => GRAPHICS_ONLY.includes(trace.type))) {
+    if (figure.data.some((trace) => GRAPHICS_ONLY.includes(trace.type)) && !hasWebgl()) {
       tell(canvas, "This browser has no WebGL, which the figure needs; what it shows stands below.");
       return;
     }
     drawn.add(canvas);
-    const layout = fitting({ ...figure.layout, template: template(dark.matches) }, canvas.clientWidth);
-    layout.height = Number(canvas.dataset.height);
-    layout.autosize = true;
+    const height = Number(canvas.dataset.height);
+    const layout = fitting({ ...figure.layout, height, autosize: true, template: template(dark.matches) }, canvas.clientWidth);
     delete layout.width;
     if (touch.matches) layout.dragmode = false; // a finger on a figure scrolls the page
-    Plotly.newPlot(canvas, figure.data.map(drawable), layout, { responsive: true, displaylogo: false, displayModeBar: touch.matches ? false : "hover" });
+    const narrow = touch.matches || canvas.clientWidth < NARROW; // the buttons would lie on the legend
+    Plotly.newPlot(canvas, figure.data.map(drawable), layout, { ...CONFIG, displayModeBar: narrow ? false : "hover" });
   }
 
   function recolour() {
@@ -89,7 +103,7 @@
   const opened = new Set();
   addEventListener("beforeprint", () => {
     for (const details of document.querySelectorAll("details:not([open])")) {
-      if (details.querySelector("pre")) continue;
+      if (details.querySelector("pre, img")) continue;
       details.open = true;
       opened.add(details);
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from analysis.report.embedding import inert
@@ -82,11 +81,22 @@ def _json(figure: go.Figure) -> str:
     for trace in plain["data"]:
         for name in _FONTS:
             trace.pop(name, None)
-    if sum(map(_points, plain["data"])) <= _MOST_POINTS_IN_SVG:
+    if not _is_large(figure):
         for trace in plain["data"]:
             trace["type"] = trace.get("type", "scatter").removesuffix("gl")
     return str(to_json_plotly({"data": plain["data"], "layout": layout}, engine="json"))
 
 
-def _points(trace: Mapping[str, Any]) -> int:
-    return max(len(trace[axis]) if hasattr(trace.get(axis), "__len__") else 0 for axis in ("x", "y"))
+def _is_large(figure: go.Figure) -> bool:
+    return sum(0 if getattr(trace, "x", None) is None else len(trace.x) for trace in figure.data) > _MOST_POINTS_IN_SVG
+
+
+def needs_webgl(sources: Sources) -> bool:
+    """Return whether a figure is drawn by the graphics card, for which Plotly compiles code in the page."""
+    found = [] if sources.plots.value is None else list(sources.plots.value.values())
+    return any(
+        trace.type == "parcoords" or (trace.type.endswith("gl") and _is_large(plot.figure))
+        for plot in found
+        if plot.figure is not None
+        for trace in plot.figure.data
+    )

@@ -59,12 +59,14 @@
     show();
   }
 
+  const classes = (column) => [column.kind === "number" ? "number" : "", column.aside ? "aside" : ""].join(" ").trim();
+
   function cell(column, row, first) {
     const value = column.at(row);
     const made = document.createElement(first ? "th" : "td");
     if (first) made.scope = "row";
     made.textContent = text(column, value);
-    if (column.kind === "number") made.className = "number";
+    made.className = classes(column);
     if (value !== null && String(value) !== made.textContent) made.title = value;
     else if (made.textContent.length > 40) made.title = made.textContent;
     return made;
@@ -88,7 +90,7 @@
   for (const column of columns) {
     const made = document.createElement("th"), button = document.createElement("button");
     made.scope = "col";
-    if (column.kind === "number") made.className = "number";
+    made.className = classes(column);
     button.type = "button";
     button.textContent = column.label;
     button.title = column.about;
@@ -104,7 +106,7 @@
   }
   head.append(line);
   form.hidden = false;
-  form.addEventListener("input", filter);
+  for (const kind of ["input", "change"]) form.addEventListener(kind, filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   more.addEventListener("click", () => {

@@ -37,6 +37,8 @@ _RUN = (
     ("sigma", "Sigma", "bandwidth chosen on validation images"),
     ("coverage", "Coverage", "share of fixed validation images that are nearest to some sample"),
     ("run_seconds", "Seconds", "wall-clock time of the trial"),
+    ("seed", "Seed", "the trial's seed"),
+    ("error", "Remark", "why the trial did not complete"),
 )
 
 
@@ -87,6 +89,7 @@ class _Column:
         numeric: whether they are numbers.
         places: decimal places that are shown; None for four significant digits.
         falls: whether the highest value is the first to look at.
+        aside: whether paper, which is narrow, does without it.
     """
 
     label: str
@@ -95,12 +98,13 @@ class _Column:
     numeric: bool = False
     places: int | None = None
     falls: bool = False
+    aside: bool = False
 
     def packed(self) -> dict[str, Any]:
         """Return it as the page's script takes it."""
         kind = "number" if self.numeric else "text"
-        about = {"label": self.label, "about": self.about, "kind": kind, "places": self.places, "falls": self.falls}
-        return about | {"values": _packed(self)}
+        plain = {name: getattr(self, name) for name in ("label", "about", "places", "falls", "aside")}
+        return plain | {"kind": kind, "values": _packed(self)}
 
 
 def _columns(rows: Sequence[Row], sources: Sources) -> Iterable[_Column]:
@@ -118,10 +122,8 @@ def _columns(rows: Sequence[Row], sources: Sources) -> Iterable[_Column]:
     doubts = [", ".join(flags(row, sources)) for row in rows]
     yield _Column(label="Flags", about="reasons to doubt the score", values=doubts)
     for name, label, about in _RUN:
-        yield _column(rows, name, label, about)
-    seeds = _column(rows, "seed", "Seed", "the trial's seed")
-    yield dataclasses.replace(seeds, places=0)
-    yield _column(rows, "error", "Remark", "why the trial did not complete")
+        column = _column(rows, name, label, about)
+        yield dataclasses.replace(column, aside=True, places=0 if name == "seed" else None)
 
 
 def _column(rows: Sequence[Row], name: str, label: str, about: str) -> _Column:

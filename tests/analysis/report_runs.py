@@ -13,7 +13,8 @@ from PIL import Image
 
 from gansearch import parts, schema
 from gansearch.paths import RunPaths, TrialKey
-from tests.analysis.funnel_runs import PAPER, QUICK, SLOW, four_finalists, write_funnel
+from gansearch.yaml_files import dump_yaml
+from tests.analysis.funnel_runs import PAPER, QUICK, SLOW, SPACE, four_finalists, write_funnel
 from tests.analysis.rows import REPORT, config, trial_row, write_plan, write_run
 
 HOSTILE = (
@@ -79,14 +80,15 @@ def hostile(folder: Path) -> Path:
 def thousands(run: Path, n: int) -> Path:
     """Write a run of n search trials of 10 reports each, one in three stopped early."""
     draws = np.random.default_rng(7)
-    trials = [config(momentum__lr_g=round(float(lr), 6)) for lr in draws.uniform(0.001, 1, n)]
-    scores = draws.normal(90, 25, n)
+    rates, ks = draws.uniform(0.001, 1, n).round(6).tolist(), draws.integers(1, 6, n).tolist()
+    trials = [config(momentum__lr_g=rate, algorithm__k=k) for rate, k in zip(rates, ks, strict=True)]
+    scores = draws.normal(90, 25, n) - 8 * np.array(ks)
     base = trial_row(PAPER, 0, score=0.0)
     rows = []
     for i, (trial, score) in enumerate(zip(trials, scores.tolist(), strict=True)):
         stopped = i % 3 == 0
         own = {"config_id": trial.config_id, "seed": 281_474_976_710_655 - i, "number": i, "cfg_json": trial.to_json()}
-        own |= {"cfg_momentum_lr_g": trial.to_dict()["momentum"]["lr_g"], "report_ll_mean": score - 2.5}
+        own |= {"cfg_momentum_lr_g": rates[i], "cfg_algorithm_k": ks[i], "report_ll_mean": score - 2.5}
         if stopped:
             own |= {"status": schema.STOPPED, "error": "stopped by the scheduler", "valid_ll_mean": None, "epochs": 2}
         else:
@@ -95,6 +97,8 @@ def thousands(run: Path, n: int) -> Path:
     parts.write_part(RunPaths(run).part("trials", "all"), schema.TRIALS, rows)
     curves = [report for row in rows for report in _reports(row, range(1, 11))]
     parts.write_part(RunPaths(run).part("curves", "all"), schema.CURVES, curves)
+    study = {"base": PAPER.to_dict(), "space": SPACE, "confirm": {"seeds": 3}}
+    RunPaths(run).plan.write_text(dump_yaml({"name": run.name, "study": study}), encoding="utf-8")
     return run
 
 

@@ -213,9 +213,9 @@ def test_nothing_is_loaded_and_only_the_pages_own_scripts_run(page: str) -> None
     run_ones = [text for a, text in found.all("script") if "type" not in a]
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in run_ones]
     assert re.findall(r"'sha256-([^']+)'", str(rule)) == digests
-    assert rule == policy(run_ones)
+    assert rule == policy(run_ones, compiles=True)
     assert "default-src 'none'" in str(rule)
-    assert "script-src 'unsafe" not in str(rule)
+    assert "unsafe-inline" not in str(rule).partition("script-src")[2].partition(";")[0]
     assert not found.all("link")
     addresses = [a[name] for _, a, _ in found.elements for name in ("src", "href", "action", "poster") if name in a]
     assert all(str(address).startswith(("#", "data:")) for address in addresses)
