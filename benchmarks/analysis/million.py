@@ -10,8 +10,10 @@ are read that were just written, so from the system's cache. Nothing else should
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,7 +34,7 @@ began = time.perf_counter()
 process = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
 _, status, used = os.wait4(process, 0)
 with open(sys.argv[1], "w") as file:
-    json.dump([time.perf_counter() - began, used.ru_maxrss], file)
+    json.dump([time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss], file)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 QUESTIONS: dict[str, Callable[[Path, Path], list[str]]] = {
@@ -63,8 +65,25 @@ def _cli(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "gansearch.cli", *map(str, arguments)]
 
 
-def measure(command: Sequence[str]) -> tuple[float, float, str]:
-    """Run a command to its end; return the seconds it took, the most megabytes it held, and its output.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a command took.
+
+    Attributes:
+        seconds: from its start to its end.
+        cpu_seconds: processor time, of the system's work for it too: what is left of `seconds` on a busy machine.
+        megabytes: the most memory that it held.
+        output: what it wrote to stdout.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
+    output: str
+
+
+def measure(command: Sequence[str]) -> Measured:
+    """Run a command to its end.
 
     Raises:
         SystemExit: when it failed.
@@ -74,8 +93,8 @@ def measure(command: Sequence[str]) -> tuple[float, float, str]:
         done = subprocess.run(launched, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-        seconds, kilobytes = json.load(figures)
-        return seconds, kilobytes / 1024, done.stdout
+        seconds, cpu_seconds, kilobytes = json.load(figures)
+    return Measured(seconds=seconds, cpu_seconds=cpu_seconds, megabytes=kilobytes / 1024, output=done.stdout)
 
 
 def ask(rows: int, repeats: int, work: Path) -> dict[str, Any]:
@@ -86,15 +105,19 @@ def ask(rows: int, repeats: int, work: Path) -> dict[str, Any]:
         repeats: times that each question is put.
         work: an empty folder for the run.
     """
-    made, _, _ = measure([sys.executable, "-m", "benchmarks.analysis.million_run", str(work), "--rows", str(rows)])
+    made = measure([sys.executable, "-m", "benchmarks.analysis.million_run", str(work), "--rows", str(rows)])
     confirmed, searched = work / "confirmed", work / "searched"
-    found: dict[str, Any] = {"rows": rows, "made_seconds": made, "questions": {}}
+    found: dict[str, Any] = {"rows": rows, "made_seconds": made.seconds, "questions": {}}
     files = list((confirmed / "trials").glob("*.parquet"))
     found |= {"files": len(files), "megabytes_on_disk": sum(path.stat().st_size for path in files) / 2**20}
     for name, command in QUESTIONS.items():
         say(name)
-        times = [measure(command(confirmed, searched))[:2] for _ in range(repeats)]
-        found["questions"][name] = {"seconds": [t for t, _ in times], "megabytes": max(m for _, m in times)}
+        times = [measure(command(confirmed, searched)) for _ in range(repeats)]
+        found["questions"][name] = {
+            "seconds": [one.seconds for one in times],
+            "cpu_seconds": [one.cpu_seconds for one in times],
+            "megabytes": max(one.megabytes for one in times),
+        }
     return found
 
 
@@ -113,9 +136,10 @@ def ask_ray(sizes: Sequence[int], limit: float, work: Path) -> list[dict[str, An
         say(f"Ray Tune, {trials:,} trials")
         command, folder = [sys.executable, "-m", "benchmarks.analysis.million_ray"], work / f"ray-{trials}"
         measure([*command, "write", str(folder), "--trials", str(trials)])
-        seconds, megabytes, out = measure([*command, "read", str(folder)])
-        steps = json.loads(out.splitlines()[-1])["seconds"]
-        found.append({"trials": trials, "seconds": seconds, "megabytes": megabytes, "steps": steps})
+        one = measure([*command, "read", str(folder)])
+        shutil.rmtree(folder)
+        numbers = {"seconds": one.seconds, "cpu_seconds": one.cpu_seconds, "megabytes": one.megabytes}
+        found.append({"trials": trials, **numbers, "steps": json.loads(one.output.splitlines()[-1])["seconds"]})
     return found
 
 
@@ -126,22 +150,23 @@ def tables(found: Mapping[str, Any]) -> str:
         f"{ours['rows']:,} rows in {ours['files']} files, {ours['megabytes_on_disk']:.0f} MB, made in "
         f"{ours['made_seconds']:.0f} s.",
         "",
-        "| question | seconds, median | fastest | slowest | memory, MB |",
+        "| question | seconds, median | fastest | processor seconds, median | memory, MB |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, one in ours["questions"].items():
-        seconds = one["seconds"]
-        middle = f"{statistics.median(seconds):.2f} | {min(seconds):.2f} | {max(seconds):.2f}"
-        lines.append(f"| {name} | {middle} | {one['megabytes']:.0f} |")
+        seconds, cpu = one["seconds"], statistics.median(one["cpu_seconds"])
+        numbers = f"{statistics.median(seconds):.2f} | {min(seconds):.2f} | {cpu:.2f} | {one['megabytes']:.0f}"
+        lines.append(f"| {name} | {numbers} |")
     if found["ray"]:
         lines += [
             "",
-            "| Ray Tune, best and top 20 of | seconds | of them, opening | memory, MB | ms a trial |",
+            "| Ray Tune, best and top 20 of | seconds | of them, opening | processor seconds | memory, MB |",
             "| --- | --- | --- | --- | --- |",
         ]
     for one in found["ray"]:
-        each = 1000 * one["seconds"] / one["trials"]
-        numbers = f"{one['seconds']:.2f} | {one['steps']['open']:.2f} | {one['megabytes']:.0f} | {each:.2f}"
+        numbers = (
+            f"{one['seconds']:.2f} | {one['steps']['open']:.2f} | {one['cpu_seconds']:.2f} | {one['megabytes']:.0f}"
+        )
         lines.append(f"| {one['trials']:,} trials | {numbers} |")
     return "\n".join(lines) + "\n"
 

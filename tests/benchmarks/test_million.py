@@ -102,12 +102,13 @@ def test_too_few_rows_are_refused(tmp_path: Path) -> None:
 
 def test_seconds_and_memory_are_those_of_the_command() -> None:
     size = 150
-    seconds, megabytes, out = million.measure(
+    found = million.measure(
         [sys.executable, "-c", f"import time; kept = b'x' * {size << 20}; time.sleep(0.25); print(len(kept) >> 20)"]
     )
-    assert seconds >= 0.25
-    assert size < megabytes < size + 100
-    assert out == f"{size}\n"
+    assert found.seconds >= 0.25
+    assert 0 < found.cpu_seconds < found.seconds
+    assert size < found.megabytes < size + 100
+    assert found.output == f"{size}\n"
     with pytest.raises(SystemExit, match="no-such-module"):
         million.measure([sys.executable, "-m", "no-such-module"])
 
@@ -124,13 +125,15 @@ def test_ray_reads_what_is_written_as_its_own(tmp_path: Path) -> None:
 
 
 def test_the_tables_show_what_was_measured() -> None:
-    questions = {"`best`": {"seconds": [0.5, 0.4, 0.75], "megabytes": 210.4}}
+    questions = {"`best`": {"seconds": [0.5, 0.4, 0.75], "cpu_seconds": [0.3, 0.2, 0.25], "megabytes": 210.4}}
     ours = {"rows": 1_000, "files": 7, "megabytes_on_disk": 12.3, "made_seconds": 4.4, "questions": questions}
-    ray = [{"trials": 500, "seconds": 2.5, "megabytes": 300.0, "steps": {"open": 2.0, "best": 0.1}}]
+    ray = [
+        {"trials": 500, "seconds": 2.5, "cpu_seconds": 2.25, "megabytes": 300.0, "steps": {"open": 2.0, "best": 0.1}}
+    ]
     shown = million.tables({"ours": ours, "ray": ray}).splitlines()
     assert shown[0] == "1,000 rows in 7 files, 12 MB, made in 4 s."
-    assert "| `best` | 0.50 | 0.40 | 0.75 | 210 |" in shown
-    assert shown[-1] == "| 500 trials | 2.50 | 2.00 | 300 | 5.00 |"
+    assert "| `best` | 0.50 | 0.40 | 0.25 | 210 |" in shown
+    assert shown[-1] == "| 500 trials | 2.50 | 2.00 | 2.25 | 300 |"
     assert not [line for line in million.tables({"ours": ours, "ray": []}).splitlines() if "Ray" in line]
 
 
