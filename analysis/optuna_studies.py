@@ -24,7 +24,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.planned_search import Parameter
@@ -33,7 +34,7 @@ from gansearch import schema
 from gansearch.errors import ResultsError
 from gansearch.storage import Location, reason
 
-METRIC = "validation log-likelihood, nats (report protocol)"
+METRIC = "validation log-likelihood, nats"
 STATES: Mapping[str, TrialState] = {
     schema.COMPLETE: TrialState.COMPLETE,
     schema.STOPPED: TrialState.PRUNED,
@@ -45,6 +46,8 @@ STATES: Mapping[str, TrialState] = {
 _NO_START = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _ERROR_LENGTH = 500
 _SQLITE = "sqlite:///"
+_JOURNAL = ".log"
+"""Ending of a file that is Optuna's journal, which is written far faster than an SQLite database."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,7 @@ class Exported:
     """What was written to a storage.
 
     Attributes:
-        storage: URL of the storage.
+        storage: URL of the storage, or path of the journal, as `optuna-dashboard` takes it.
         study: name of the study in it.
         states: number of trials by Optuna's state.
         left_out: trials without an outcome.
@@ -157,13 +160,19 @@ def frozen_trials(
     ]
 
 
-def study_of(trials: Iterable[FrozenTrial], name: str = "search", storage: BaseStorage | None = None) -> optuna.Study:
+def study_of(
+    trials: Iterable[FrozenTrial],
+    name: str = "search",
+    storage: BaseStorage | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> optuna.Study:
     """Return a new study of trials, whose values are to be maximised.
 
     Args:
         trials: its trials.
         name: what it is called.
         storage: where it is; in memory by default.
+        attributes: what its readers are told of it, by name.
 
     Raises:
         DuplicatedStudyError: when the storage has a study of that name.
@@ -171,6 +180,8 @@ def study_of(trials: Iterable[FrozenTrial], name: str = "search", storage: BaseS
     with silent():
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
         study.set_metric_names([METRIC])
+        for key, value in (attributes or {}).items():
+            study.set_user_attr(key, value)
         study.add_trials(trials)
     return study
 
@@ -191,12 +202,13 @@ def silent() -> Iterator[None]:
 def export(run: Location | str, storage: str, *, name: str | None = None, skip_damaged: bool = False) -> Exported:
     """Write a run's search to an Optuna storage, as a study of its own.
 
-    A new SQLite file appears whole or not at all; in a storage that is there already, a study that could not be
+    A new file appears whole or not at all; in a storage that is there already, a study that could not be
     written whole is removed again.
 
     Args:
         run: the run directory.
-        storage: a path, which is taken for an SQLite file, or a URL as Optuna takes it, such as `sqlite:///study.db`.
+        storage: a path, which is taken for an SQLite file, or for Optuna's journal where it ends in `.log`; or a URL as
+            Optuna takes it, such as `sqlite:///study.db`. The journal is the one for thousands of trials.
         name: name of the study; the run directory's by default.
         skip_damaged: leave out damaged parts instead of refusing.
 
@@ -206,14 +218,15 @@ def export(run: Location | str, storage: str, *, name: str | None = None, skip_d
     """
     search = read_search(run, skip_damaged=skip_damaged)
     trials = frozen_trials(search, STATES, search_reports(run, skip_damaged=skip_damaged))
-    url = storage if "://" in storage else f"{_SQLITE}{storage}"
+    journal = "://" not in storage and Path(storage).suffix == _JOURNAL
+    url = storage if "://" in storage or journal else f"{_SQLITE}{storage}"
     study = name or search.run
-    path = Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+    path = Path(url.removeprefix(_SQLITE)) if journal or url.startswith(_SQLITE) else None
     with _told(storage):
         if path is not None and not path.exists():
-            _write_new(path, study, trials)
+            _write_new(path, study, trials, _about(search))
         else:
-            _write(_open(url), study, trials, storage)
+            _write(_open(url), study, trials, _about(search), storage)
     counts = {state.name: sum(t.state is state for t in trials) for state in dict.fromkeys(STATES.values())}
     return Exported(
         storage=url,
@@ -241,21 +254,41 @@ def _told(storage: str) -> Iterator[None]:
         ) from error
 
 
-def _open(url: str) -> RDBStorage:
+def _open(url: str) -> BaseStorage:
     with silent():
-        return RDBStorage(url)
+        if "://" in url:
+            return RDBStorage(url)
+        return JournalStorage(JournalFileBackend(url))
 
 
-def _write_new(path: Path, name: str, trials: Sequence[FrozenTrial]) -> None:
-    """Write a new SQLite file beside its place, and put it there once it is whole."""
+def _close(storage: BaseStorage) -> None:
+    storage.remove_session()
+    if isinstance(storage, RDBStorage):
+        storage.engine.dispose()
+
+
+def _about(search: Search) -> dict[str, Any]:
+    """Return what a reader of the study must know."""
+    plan = search.need_plan()
+    return {
+        "run": search.run,
+        "dataset": search.dataset,
+        "searcher": plan.searcher,
+        "scheduler": plan.scheduler,
+        "values": "what the searcher was told: under the report protocol, the highest of a trial's reports, optimistic",
+    }
+
+
+def _write_new(path: Path, name: str, trials: Sequence[FrozenTrial], attributes: Mapping[str, Any]) -> None:
+    """Write a new file beside its place, and put it there once it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         beside = Path(folder) / path.name
-        made = _open(f"{_SQLITE}{beside}")
-        _hasten(made)
-        study_of(trials, name, made)
-        made.remove_session()
-        made.engine.dispose()
+        made = _open(str(beside) if path.suffix == _JOURNAL else f"{_SQLITE}{beside}")
+        if isinstance(made, RDBStorage):
+            _hasten(made)
+        study_of(trials, name, made, attributes)
+        _close(made)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.replace(path)
@@ -270,13 +303,14 @@ def _hasten(storage: RDBStorage) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = MEMORY")
 
-    storage.remove_session()
-    storage.engine.dispose()  # those that were opened without it
+    _close(storage)  # connections that were opened without it
 
 
-def _write(storage: RDBStorage, name: str, trials: Sequence[FrozenTrial], where: str) -> None:
+def _write(
+    storage: BaseStorage, name: str, trials: Sequence[FrozenTrial], attributes: Mapping[str, Any], where: str
+) -> None:
     try:
-        study_of((), name, storage)
+        study_of((), name, storage, attributes)
     except DuplicatedStudyError as error:
         raise ResultsError(
             f"the storage {where} has a study '{name}' already",
@@ -290,5 +324,4 @@ def _write(storage: RDBStorage, name: str, trials: Sequence[FrozenTrial], where:
             optuna.delete_study(study_name=name, storage=storage)
         raise
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        _close(storage)

@@ -52,6 +52,11 @@ def test_a_storage_holds_every_trial_with_an_outcome(tmp_path: Path) -> None:
     rows, _ = mixed_rows()
     space = Space.parse(SPACE, config())
     assert (study.direction.name, study.metric_names) == ("MAXIMIZE", [METRIC])
+    assert {k: study.user_attrs[k] for k in ("run", "searcher", "scheduler")} == {
+        "run": "run",
+        "searcher": "random",
+        "scheduler": "asha",
+    }
     tried = [t for t in search.trials if t.status in STATES]
     assert len(study.trials) == len(tried) == 13
     by_number = {row["number"]: row for row in rows}
@@ -87,6 +92,22 @@ def test_distributions_are_those_that_the_search_suggests(tmp_path: Path) -> Non
         found |= frozen.distributions
     assert found == wanted
     assert set(found) == {name for name in SPACE if name != "noise.dim"}
+
+
+def test_a_journal_holds_the_same_as_a_database(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    made = export(run, str(tmp_path / "study.log"))
+    assert made.storage == str(tmp_path / "study.log")
+    journal = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(made.storage))
+    study = optuna.load_study(study_name="run", storage=journal)
+    other = _load(export(run, str(tmp_path / "study.db")).storage, "run")
+    assert [(t.state, t.value, t.params, t.user_attrs, t.intermediate_values) for t in study.trials] == [
+        (t.state, t.value, t.params, t.user_attrs, t.intermediate_values) for t in other.trials
+    ]
+    with pytest.raises(ResultsError, match="has a study 'run' already"):
+        export(run, made.storage)
+    export(run, made.storage, name="again")
+    assert set(optuna.get_all_study_names(journal)) == {"run", "again"}
 
 
 def test_a_second_study_stands_beside_the_first_and_one_of_the_same_name_is_refused(tmp_path: Path) -> None:
