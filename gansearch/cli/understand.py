@@ -66,6 +66,8 @@ def _importance_text(found: Importance) -> str:
 
 
 def _group_lines(run: str, group: Group) -> Iterable[str]:
+    from analysis.cells import bullets
+
     where = f" where {group.where}" if group.where else ""
     yield f"What the validation log-likelihood of {run} depends on{where}, {group.trials} trials"
     yield ""
@@ -90,10 +92,14 @@ def _group_lines(run: str, group: Group) -> Iterable[str]:
         made_up = ["(with a made-up parameter, at most)", _percent(group.interactions[0].noise), "", "", ""]
         yield from _table(["pair", "share", "sd", "H2", "stands out"], [*pairs, made_up])
     yield ""
-    yield f"- the forest explains {group.r2:.2f} of the variance of trials that it has not seen (R2 out of bag)"
-    yield "- fANOVA: share of the variance; PED-ANOVA: how the best trials differ from all; each sums to 1"
-    yield "- sd: over bootstrap samples of the trials; made up: values of a real parameter, shuffled, in those samples"
-    yield from (f"- {note}" for note in group.notes)
+    yield from bullets(
+        [
+            f"the forest explains {group.r2:.2f} of the variance of trials that it has not seen (R2 out of bag)",
+            "fANOVA: share of the variance; PED-ANOVA: how the best trials differ from all; each sums to 1",
+            "sd: over bootstrap samples of the trials; made up: values of a real parameter, shuffled, in those samples",
+            *group.notes,
+        ]
+    )
 
 
 def _share(share: float, sd: float) -> tuple[str, str]:
@@ -122,6 +128,8 @@ def run_budget(arguments: argparse.Namespace) -> int:
 
 
 def _budget_text(found: ExpectedBest) -> str:
+    from analysis.cells import bullets
+
     step = max(1, -(-len(found.curve) // _BUDGETS))
     chosen = [b for i, b in enumerate(reversed(found.curve)) if i % step == 0][::-1]
     lines = [
@@ -138,7 +146,7 @@ def _budget_text(found: ExpectedBest) -> str:
     ]
     head = ["draws", "expected best", "95% band", "none", "epochs", "CPU-hours", "GPU-hours"]
     title = f"Expected best of a smaller random search like {found.run}, validation log-likelihood in nats"
-    return "\n".join([title, "", *_table(head, lines, left=0), "", *(f"- {note}" for note in found.notes)])
+    return "\n".join([title, "", *_table(head, lines, left=0), "", *bullets(found.notes)])
 
 
 def _amount(value: float | None) -> str:
@@ -163,10 +171,12 @@ def run_costs(arguments: argparse.Namespace) -> int:
 
 
 def _costs_text(found: Costs) -> str:
+    from analysis.cells import bullets
+
     lines = [_cost_line(line.stage, line.status, line.amount) for line in found.lines]
     head = ["stage", "status", "trials", "epochs", "CPU-hours", "GPU-hours", "scoring"]
     table = _table(head, [*lines, _cost_line("all", "", found.total)], left=2)
-    return "\n".join([f"What {found.run} cost", "", *table, "", *(f"- {line}" for line in _cost_foot(found))])
+    return "\n".join([f"What {found.run} cost", "", *table, "", *bullets(_cost_foot(found))])
 
 
 def _cost_line(stage: str, status: str, amount: Amount) -> list[str]:
