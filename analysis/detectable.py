@@ -1,10 +1,12 @@
 """What a number of seeds can show: the smallest difference that Welch's test finds with a given probability.
 
-Notation: configurations a and b have n_a and n_b seeds whose scores have standard deviations s_a and s_b. Under a true
-difference d the test's t is taken as noncentral t, with noncentrality d / se for se^2 = s_a^2/n_a + s_b^2/n_b and
-Satterthwaite's degrees of freedom. With equal n and s that is exactly the power of the two-sample t test; else it is an
-approximation, as Welch's test itself is. The spread that is put in is an estimate: from 3 seeds each it is known within
-a factor of about 2, and so is what comes out.
+Notation: configurations a and b have n_a and n_b seeds whose scores are normal, with standard deviations s_a and s_b,
+and true means that are d apart. Welch's test takes its degrees of freedom from the variances v_a, v_b that it sees.
+Given the share of v_a in their sum of squares, B ~ Beta((n_a - 1)/2, (n_b - 1)/2), those degrees of freedom are
+fixed, and t is a multiple of a noncentral t with n_a + n_b - 2 of them: the power is the mean over B of that one's
+tails. It is exact, which matters where seeds are few: with 3 and 3 the two-sample t test finds in .80 of cases what
+Welch's finds in .70. The spread that is put in is an estimate: 95% intervals of a standard deviation reach from .5 to
+6 times the one seen in 3 seeds, and from .6 to 2.9 times one pooled from 3 and 3; so does what comes out.
 
 The difference that was seen must not be put in for d: "observed power" is the p-value told again (Hoenig and Heisey
 2001). Here d is asked for.
@@ -14,14 +16,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from scipy import optimize, special
-
-from analysis.comparison import satterthwaite
 
 POWER = 0.8
 """Of a difference that is called detectable: it is found in four of five cases."""
 MOST_SEEDS = 10_000
 """A number of seeds that nobody trains: more is told as none."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
+"""For the mean over quantiles of B: the power changes by less than 1e-5 with more of them."""
 
 
 def power(difference: float, spreads: tuple[float, float], seeds: tuple[int, int], level: float = 0.05) -> float:
@@ -37,17 +40,21 @@ def power(difference: float, spreads: tuple[float, float], seeds: tuple[int, int
         ValueError: when there is no spread, or a configuration has fewer than 2 seeds.
 
     Source:
-        Cohen 1988, section 2.3 (noncentral t); Welch 1947 for unequal spreads.
+        Welch 1947 (the test); Cohen 1988, section 2.3 (power by noncentral t).
     """
     if min(seeds) < 2 or not max(spreads) > 0:
         raise ValueError(f"a power needs 2 seeds or more and a spread above 0, got {seeds} and {spreads}")
-    errors = [spread / math.sqrt(n) for spread, n in zip(spreads, seeds, strict=True)]
-    df = satterthwaite(errors, [n - 1 for n in seeds])
-    threshold = float(special.stdtrit(df, 1 - level / 2))
-    shift = abs(difference) / math.hypot(*errors)
-    # The other tail is below level / 2, and falls so fast with the shift that its digits do not matter.
-    other = float(special.nctdtr(df, shift, -threshold))
-    return 1 - float(special.nctdtr(df, shift, threshold)) + (0.0 if math.isnan(other) else other)
+    unit = max(spreads)  # whose square may be too small for a float
+    va, vb = ((spread / unit) ** 2 / n for spread, n in zip(spreads, seeds, strict=True))
+    da, db = (n - 1 for n in seeds)
+    b = special.betaincinv(da / 2, db / 2, (1 + _NODES) / 2)
+    seen_a, seen_b = va * b * (da + db) / da, vb * (1 - b) * (da + db) / db  # but for a common factor, chi-squared
+    df = (seen_a + seen_b) ** 2 / (seen_a**2 / da + seen_b**2 / db)
+    threshold = special.stdtrit(df, 1 - level / 2) * np.sqrt((seen_a + seen_b) / (va + vb))
+    shift = abs(difference) / unit / math.sqrt(va + vb)
+    # SciPy gives NaN for probabilities of the lower tail that are next to nothing.
+    within, below = np.nan_to_num(special.nctdtr(da + db, shift, np.stack([threshold, -threshold])))
+    return float(_WEIGHTS @ (1 - within + below) / 2)
 
 
 def detectable(
