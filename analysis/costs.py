@@ -287,7 +287,7 @@ def _left(row: Row) -> int:
 
 
 def _gain(run: Location | str, search: Sequence[Row], skip_damaged: bool) -> tuple[Gain | None, str | None]:
-    """Return what the search gained, or None and why that is not known."""
+    """Return what the search gained, and what must be known of it; without a gain, why that is not known."""
     if not search:
         return None, "no trial is of a search: nothing was searched"
     try:
@@ -306,8 +306,16 @@ def _gain(run: Location | str, search: Sequence[Row], skip_damaged: bool) -> tup
             cpu_hours=amount.cpu_hours,
             gpu_hours=amount.gpu_hours,
         ),
-        None,
+        _cut_short(found),
     )
+
+
+def _cut_short(search: Search) -> str | None:
+    """Return what a reader must know where the configuration that the search began with was stopped early."""
+    first = [t for t in search.trials if t.number == search.trials[0].number]
+    if all(t.status != schema.STOPPED for t in first):
+        return None
+    return "the configuration that the search began with was stopped early: it may have come nearer to the best later"
 
 
 def _first_value(search: Search) -> float | None:

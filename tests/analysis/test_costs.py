@@ -90,6 +90,17 @@ def test_nats_an_hour(tmp_path: Path) -> None:
     assert gain.nats_per_gpu_hour == pytest.approx(21 / (1 + 0.25 + 800 / 3600), rel=ROUNDING)
 
 
+def test_a_base_that_was_stopped_early_is_told(tmp_path: Path) -> None:
+    rows = [
+        search_row(0, 40.0, config(), status=schema.STOPPED, valid_ll_mean=None, epochs=3),
+        search_row(1, 61.0, config(algorithm__k=2)),
+    ]
+    found = costs(write_search(tmp_path / "run", rows))
+    assert found.gain is not None
+    assert found.gain.nats == 21.0
+    assert any("began with was stopped early" in note for note in found.notes)
+
+
 def test_json_has_what_follows_from_the_numbers(tmp_path: Path) -> None:
     plain = as_plain(costs(_run(tmp_path)))
     assert plain["gain"]["nats_per_hour"] == pytest.approx(7.0, rel=ROUNDING)
