@@ -6,12 +6,11 @@ Weights are kept of confirm trials and of whatever `gansearch train` and `gansea
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
+import pyarrow.compute as pc
 import torch
 
-from analysis.records import records
-from analysis.selection import choose
+from analysis.best import choice_of
 from gansearch import results, schema
 from gansearch.core.datasets import describe
 from gansearch.core.shapes import Float, Tensor
@@ -24,6 +23,10 @@ from gansearch.storage import Location
 from gansearch.training import make_learner, weights_digest
 
 _STAGES = ("confirm", "train", "reproduce")
+"""Stages whose trials keep their weights, in the order in which they stand for a run."""
+_CHOSEN = ("search", "confirm")
+"""Stages that validation chooses from."""
+_COLUMNS = ("config_id", "seed", "stage", "fold", "replicate", "status")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +67,12 @@ def find_weights(run: Location, config_id: str | None = None, *, skip_damaged: b
     Raises:
         ResultsError: when no such weights are kept, or it is not clear which are meant.
     """
-    trials = results.read(run, schema.TRIALS.name, skip_damaged=skip_damaged)
-    rows = records(trials[trials["status"] == schema.COMPLETE], schema.TRIALS)
-    kept = {_key(row): row for row in rows if row["stage"] in _STAGES and RunPaths(run).weights(_key(row)).is_file()}
-    meant = config_id or _leader(trials, kept)
+    rows, _ = results.read_arrow(
+        run, schema.TRIALS, columns=_COLUMNS, where=pc.field("stage").isin(_STAGES), skip_damaged=skip_damaged
+    )
+    complete = [row for row in rows.to_pylist() if row["status"] == schema.COMPLETE]
+    kept = {_key(row): row for row in complete if RunPaths(run).weights(_key(row)).is_file()}
+    meant = config_id or _leader(run, kept, skip_damaged)
     own = {key: row for key, row in kept.items() if key.config_id == meant}
     if not own:
         held = ", ".join(sorted({key.config_id for key in kept})) or "none"
@@ -80,10 +85,13 @@ def find_weights(run: Location, config_id: str | None = None, *, skip_damaged: b
     return RunPaths(run).weights(first)
 
 
-def _leader(trials: Any, kept: dict[TrialKey, Row]) -> str | None:
+def _leader(run: Location, kept: dict[TrialKey, Row], skip_damaged: bool) -> str | None:
     """Return the configuration that a run stands for; None where it has none."""
-    if trials["stage"].isin(("search", "confirm")).any():
-        return choose(trials).leader.config_id
+    searched, _ = results.read_arrow(
+        run, schema.TRIALS, columns=("stage",), where=pc.field("stage").isin(_CHOSEN), skip_damaged=skip_damaged
+    )
+    if len(searched):
+        return choice_of(run, skip_damaged=skip_damaged).leader.config_id
     found = sorted({key.config_id for key in kept})
     if len(found) > 1:
         raise ResultsError(f"several configurations were trained there: {', '.join(found)}", hint="add --config-id")

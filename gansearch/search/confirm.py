@@ -6,8 +6,9 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-from analysis.records import records
-from analysis.selection import choose
+import pyarrow.compute as pc
+
+from analysis.best import read_choice
 from gansearch import results, schema
 from gansearch.config import TrialConfig
 from gansearch.errors import ResultsError
@@ -41,11 +42,14 @@ def finalists(run: Location, study: Study) -> Finalists:
     Raises:
         ResultsError: when no search trial completed.
     """
-    trials = results.read(run, schema.TRIALS.name)
-    search = trials[trials["stage"] == "search"]
-    ranking = choose(search).ranking
-    configs = {row["config_id"]: row_config(row) for row in records(search, schema.TRIALS)}
-    best = [configs[candidate.config_id] for candidate in ranking[: study.confirm.top]]
+    choice, _ = read_choice(run, stage="search")
+    ranking = choice.ranking
+    ids = [candidate.config_id for candidate in ranking[: study.confirm.top]]
+    rows, _ = results.read_arrow(
+        run, schema.TRIALS, columns=("config_id", "cfg_json"), where=pc.field("config_id").isin(ids)
+    )
+    configs = {row["config_id"]: row_config(row) for row in rows.to_pylist()}
+    best = [configs[config_id] for config_id in ids]
     others = [] if study.base.config_id in {c.config_id for c in best} else [study.base]
     return Finalists(configs=(*best, *others), chosen=len(best), completed=len(ranking))
 
