@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from analysis.search_rows import BAD, Search, SearchTrial, read_search
+from analysis.search_rows import Search, SearchTrial, read_search
 from analysis.statistics import Interval
 from gansearch import schema
 from gansearch.errors import ResultsError
@@ -290,24 +290,35 @@ def _notes(search: Search, drawn: Sequence[Draw]) -> tuple[str, ...]:
     plan = search.need_plan()
     trials = [t for t in search.trials if t.number >= plan.first]
     notes = [
-        "values are what the searcher was told: validation under the report protocol, the highest of a trial's "
-        "reports, and so an optimistic one",
+        "values are what the searcher was told: validation under the report protocol; with `score.at: best` the "
+        "highest of a trial's reports, and so an optimistic one",
         f"{len(drawn)} draws; the base and what start_from names are not drawn, and left out",
     ]
+    if plan.widened:
+        notes.append(
+            "the space was widened on the way: the first draws are of a narrower one, so that the draws here "
+            "are of no one distribution, and the estimate is biased for searches of either space"
+        )
     stopped = sum(t.status == schema.STOPPED for t in trials)
     if stopped:
         notes.append(
-            f"{stopped} of {len(trials)} trials were stopped early by {plan.scheduler} and count with the best value "
-            "that they had reached: this is what random search with that scheduler finds, not with full budgets, and "
-            "who was stopped depends on the others, so that the estimate is unbiased only nearly"
+            f"{stopped} of {len(trials)} trials were stopped early by {search.stopped_by} and count with the value "
+            "that they had reached: this is what random search with such stops finds, not with full budgets, and whom "
+            "a scheduler stops depends on the others, so that the estimate is unbiased only nearly"
         )
-    bad = sum(d.value is None for d in drawn)
+    bad = {d.number for d in drawn if d.value is None}
     if bad:
-        counts = collections.Counter(t.status for t in trials if t.status in BAD)
-        kinds = ", ".join(f"{counts[s]} {s}" for s in BAD if counts[s])
+        counts = collections.Counter(t.status for t in trials if t.number in bad)
+        kinds = ", ".join(f"{counts[s]} {s}" for s in schema.STATUSES if counts[s])
         notes.append(
-            f"{bad} of {len(drawn)} draws have no value ({kinds}): the expectation is that of the searches in which "
-            "some draw has one, and `none` is the share of those in which none has"
+            f"{len(bad)} of {len(drawn)} draws have no value ({kinds}): the expectation is that of the searches in "
+            "which some draw has one, and `none` is the share of those in which none has"
+        )
+    valued = {d.number for d in drawn} - bad
+    some = len({t.number for t in trials if t.number in valued and t.value is None})
+    if some:
+        notes.append(
+            f"{some} draws lost some of their seeds: the value of each is the mean over the others, which flatters it"
         )
     unfinished = sum(t.status in schema.UNFINISHED for t in trials)
     if unfinished:

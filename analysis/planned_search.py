@@ -101,6 +101,7 @@ class PlannedSearch:
         epochs: budget of a trial.
         first: configurations that were not drawn: the base, and those of `start_from`.
         parameters: the searched ones, parents before children.
+        widened: whether the search began in a narrower space.
     """
 
     searcher: str
@@ -110,6 +111,7 @@ class PlannedSearch:
     epochs: int | None
     first: int
     parameters: tuple[Parameter, ...]
+    widened: bool = False
 
     @property
     def rungs(self) -> tuple[float, ...]:
@@ -157,7 +159,13 @@ def planned_search(run: Location | str) -> PlannedSearch | None:
         epochs=_number(study.get("epochs"), int),
         first=1 + (len(first) if isinstance(first, list) else 0),
         parameters=_parents_first(_parameters(study["space"])),
+        widened=_widened(content),
     )
+
+
+def _widened(content: object) -> bool:
+    extended = _mapping(content).get("extended")
+    return isinstance(extended, list) and any("space" in _mapping(change) for change in extended)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

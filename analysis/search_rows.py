@@ -104,6 +104,13 @@ class Search:
         found = collections.Counter(t.status for t in self.trials)
         return ", ".join(f"{found[s]} {s}" for s in schema.STATUSES if found[s])
 
+    @property
+    def stopped_by(self) -> str:
+        """What stopped trials early, in words: the scheduler by its name, the limit of a trial's time, or both."""
+        limited = [by_time_limit(t.error) for t in self.trials if t.status == schema.STOPPED]
+        names = [] if all(limited) or self.plan is None else [self.plan.scheduler]
+        return " and ".join([*names, *(["the time limit of a trial"] if any(limited) else [])]) or "the scheduler"
+
     def need_plan(self) -> PlannedSearch:
         """Return the plan.
 
@@ -207,6 +214,11 @@ def _python_time(value: Any) -> datetime.datetime | None:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def by_time_limit(error: str | None) -> bool:
+    """Return whether a STOPPED trial's reason says that the time limit of a trial ended it, and not the scheduler."""
+    return error is not None and error.startswith("guards.trial_time_limit")
 
 
 def search_reports(run: Location | str, *, skip_damaged: bool = False) -> Reports:

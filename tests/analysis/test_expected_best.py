@@ -22,6 +22,8 @@ from analysis.expected_best import (
 from analysis.search_rows import Search
 from gansearch import schema
 from gansearch.errors import ResultsError
+from gansearch.paths import RunPaths
+from gansearch.yaml_files import dump_yaml, load_yaml
 from tests.analysis.rows import config
 from tests.analysis.search_runs import mixed_rows, planned, search_of, search_row, tried, write_search
 
@@ -161,6 +163,36 @@ def test_trials_that_were_stopped_early_are_told() -> None:
     trials = [tried(i, float(i), status=schema.STOPPED if i % 2 else schema.COMPLETE) for i in range(6)]
     found = expected_best_of(search_of(trials, planned(scheduler="asha")))
     assert any("3 of 6 trials were stopped early by asha" in note for note in found.notes)
+
+
+def test_what_a_time_limit_stopped_is_not_said_of_a_scheduler() -> None:
+    limit = "guards.trial_time_limit: it has taken 60 s, of 50 s at most"
+    trials = [tried(i, float(i)) for i in range(4)] + [tried(4, 4.0, status=schema.STOPPED, error=limit)]
+    found = expected_best_of(search_of(trials, planned()))
+    assert any("1 of 5 trials were stopped early by the time limit of a trial" in note for note in found.notes)
+    both = [*trials, tried(5, 4.0, status=schema.STOPPED)]
+    assert search_of(both, planned(scheduler="asha")).stopped_by == "asha and the time limit of a trial"
+    assert search_of(both[-1:], planned(scheduler="asha")).stopped_by == "asha"
+
+
+def test_a_space_that_was_widened_is_told(tmp_path: Path) -> None:
+    rows, _ = mixed_rows()
+    run = write_search(tmp_path / "run", rows)
+    assert not any("widened" in note for note in expected_best(run).notes)
+    plan = RunPaths(run).plan
+    content = load_yaml(plan)
+    content["extended"] = [{"at": "2026-01-01", "num_trials": 20}, {"at": "2026-01-02", "space": "wider.yaml"}]
+    plan.write_text(dump_yaml(content), encoding="utf-8")
+    assert any("widened on the way" in note for note in expected_best(run).notes)
+
+
+def test_seeds_that_were_lost_are_told_apart_from_draws_that_were() -> None:
+    trials = [tried(i, float(i)) for i in range(4)]
+    trials += [tried(3, None, replicate=1, status=schema.DIVERGED), tried(4, None, status=schema.FAILED)]
+    trials.append(tried(5, None, status=schema.STOPPED))
+    notes = " ".join(expected_best_of(search_of(trials, planned())).notes)
+    assert "2 of 6 draws have no value (1 STOPPED, 1 FAILED)" in notes
+    assert "1 draws lost some of their seeds" in notes
 
 
 @pytest.mark.parametrize("searcher", ["tpe", "sobol", "grid", "nsga2"])
