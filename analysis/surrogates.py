@@ -2,12 +2,17 @@
 
 Numbers stand on the scale that the search drew them on, the logarithm where that is uniform, so that averages over a
 parameter's range weigh it as the search does. A choice stands by its number, which a tree can split anywhere.
+
+A configuration that was tried from several seeds counts once, with the mean that its searcher was told. Its seeds are
+no independent trials: a forest that knows one of them knows the others by their place, whether or not a parameter
+matters.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -41,9 +46,11 @@ class Sample:
         where: what the trials have in common, in words; empty for all trials.
         parameters: which act in all of them and take several values.
         constant: names of those that take one value only.
-        trials: the trials, each with a value.
+        trials: the trials, each with a value; one a configuration, with the mean over its seeds.
         places: places of the parameters' values, of shape (trials, parameters).
         values: what the searcher was told, in nats, of shape (trials,).
+        whole: how many there were before some were chosen at random, under all conditions.
+        left_out: trials with a value that were left out because they were stopped early.
     """
 
     where: str
@@ -52,6 +59,8 @@ class Sample:
     trials: tuple[SearchTrial, ...]
     places: Array
     values: Array
+    whole: int
+    left_out: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +92,10 @@ def samples(search: Search, *, only_complete: bool = False) -> tuple[Sample, ...
     """
     plan = search.need_plan()
     valued = [t for t in search.valued if not only_complete or t.status == schema.COMPLETE]
-    kind = "completed trials" if only_complete else "trials with a value"
+    left_out = len(search.valued) - len(valued)
+    seeds, valued = len(valued), _by_configuration(valued)
+    one = "trials" if seeds == len(valued) else "configurations"
+    kind = f"completed {one}" if only_complete else f"{one} with a value"
     if len(valued) < LEAST_TRIALS:
         raise ResultsError(
             f"{search.run} has {len(valued)} {kind}, and {LEAST_TRIALS} are needed to learn from: {search.counts}",
@@ -99,16 +111,16 @@ def samples(search: Search, *, only_complete: bool = False) -> tuple[Sample, ...
         )
     if len({t.value for t in valued}) == 1:
         raise ResultsError(f"all {len(valued)} {kind} of {search.run} have the same value: nothing explains anything")
-    valued = _thinned(valued)
+    whole, valued = len(valued), _thinned(valued)
     groups: dict[str, tuple[Parameter, ...]] = collections.defaultdict(tuple)
     for parameter in plan.parameters:
         groups[_condition(parameter)] += (parameter,)
     always = groups.pop("", ())
-    found = [_sample("", always, valued)]
+    found = [_sample("", always, valued, whole, left_out)]
     for where, conditional in groups.items():
         inside = [t for t in valued if all(p.name in t.values for p in conditional)]
         if len(inside) >= LEAST_TRIALS and len({t.value for t in inside}) > 1:
-            found.append(_sample(where, (*always, *conditional), inside))
+            found.append(_sample(where, (*always, *conditional), inside, whole, left_out))
     found = [s for s in found if s.parameters]
     if not found:
         raise ResultsError(
@@ -126,6 +138,20 @@ def _condition(parameter: Parameter) -> str:
     return " and ".join(conditions)
 
 
+def _by_configuration(trials: Sequence[SearchTrial]) -> list[SearchTrial]:
+    """Return one trial a configuration, with the mean of its seeds' values; it is complete where all of them are."""
+    groups: dict[str, list[SearchTrial]] = collections.defaultdict(list)
+    for trial in trials:
+        groups[trial.key.config_id].append(trial)
+    return [own[0] if len(own) == 1 else _together(own) for own in groups.values()]
+
+
+def _together(seeds: Sequence[SearchTrial]) -> SearchTrial:
+    values = [t.value for t in seeds if t.value is not None]
+    status = schema.COMPLETE if all(t.status == schema.COMPLETE for t in seeds) else schema.STOPPED
+    return dataclasses.replace(seeds[0], value=math.fsum(values) / len(values), status=status)
+
+
 def _thinned(trials: list[SearchTrial]) -> list[SearchTrial]:
     if len(trials) <= MOST_TRIALS:
         return trials
@@ -133,7 +159,9 @@ def _thinned(trials: list[SearchTrial]) -> list[SearchTrial]:
     return [trials[i] for i in sorted(chosen)]
 
 
-def _sample(where: str, parameters: Sequence[Parameter], trials: Sequence[SearchTrial]) -> Sample:
+def _sample(
+    where: str, parameters: Sequence[Parameter], trials: Sequence[SearchTrial], whole: int, left_out: int
+) -> Sample:
     several = tuple(p for p in parameters if len({t.values[p.name] for t in trials}) > 1)
     return Sample(
         where=where,
@@ -142,6 +170,8 @@ def _sample(where: str, parameters: Sequence[Parameter], trials: Sequence[Search
         trials=tuple(trials),
         places=np.array([[p.place(t.values[p.name]) for p in several] for t in trials], dtype=np.float64),
         values=np.array([t.value for t in trials], dtype=np.float64),
+        whole=whole,
+        left_out=left_out,
     )
 
 
@@ -198,15 +228,22 @@ def notes(search: Search, sample: Sample) -> tuple[str, ...]:
     stopped = sum(t.status == schema.STOPPED for t in sample.trials)
     if stopped:
         found.append(
-            f"{stopped} of {len(sample.trials)} trials were stopped early by {plan.scheduler}: their values are of "
+            f"{stopped} of {len(sample.trials)} trials were stopped early by {search.stopped_by}: their values are of "
             "fewer epochs, so that parameters also matter by what they do early; without these trials only the "
             "survivors would be left"
         )
+    if sample.left_out:
+        found.append(
+            f"{sample.left_out} trials that were stopped early are left out: what is said holds for the survivors, "
+            "which were chosen by their values"
+        )
+    if len({t.key.config_id for t in search.valued}) < len(search.valued):
+        found.append("a configuration counts once, as a trial with the mean of its seeds")
     bad = sum(t.status in BAD for t in search.trials)
     if bad:
         found.append(f"{bad} trials went bad and have no value: what is said holds for the others")
-    if len(search.valued) > MOST_TRIALS:
-        found.append(f"{MOST_TRIALS} of {len(search.valued)} trials with a value were used, chosen at random")
+    if sample.whole > MOST_TRIALS:
+        found.append(f"{MOST_TRIALS} of {sample.whole} trials with a value were used, chosen at random")
     if plan.searcher not in ("random", "sobol", "grid"):
         found.append(
             f"{plan.searcher} chose most trials where it expected good values: parameters are judged there rather than "

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis import surrogates
 from analysis.importance import (
     EVALUATORS,
     FANOVA,
@@ -158,6 +159,38 @@ def test_notes_tell_what_the_trials_were() -> None:
     assert importance_of(found, only_complete=True).groups[0].trials == 22
 
 
+def test_seeds_of_a_configuration_are_no_trials_of_their_own() -> None:
+    """20 configurations of 4 seeds, whose values no parameter explains: a seed must not tell of its fellows."""
+    rng = np.random.default_rng(8)
+    trials = []
+    for number, level in enumerate(10 * rng.normal(size=20)):
+        values = {name: float(rng.uniform()) for name in ("x.a", "x.b", "x.c")}
+        seeds = (level + rng.normal(size=4)).tolist()
+        trials += [tried(number, v, values=values, replicate=r) for r, v in enumerate(seeds)]
+    search = search_of(trials, planned())
+    (sample,) = surrogates.samples(search)
+    assert len(sample.trials) == 20
+    assert sample.values[0] == pytest.approx(np.mean([t.value for t in trials[:4]]))
+    assert surrogates.fit(sample).r2 < 0.3
+    assert any("with the mean of its seeds" in note for note in surrogates.notes(search, sample))
+    with pytest.raises(ResultsError, match="has 9 configurations with a value, and 10 are needed"):
+        surrogates.samples(search_of(trials[:36], planned()))
+
+
+def test_survivors_alone_are_told_to_be_such() -> None:
+    values = [{"x.a": i / 1300, "x.b": 0.5, "x.c": 0.5} for i in range(1300)]
+    trials = [
+        tried(i, float(i % 7), values=v, status=schema.STOPPED if i % 2 else schema.COMPLETE)
+        for i, v in enumerate(values)
+    ]
+    search = search_of(trials, planned(scheduler="asha"))
+    (sample,) = surrogates.samples(search, only_complete=True)
+    notes = " ".join(surrogates.notes(search, sample))
+    assert len(sample.trials) == 650
+    assert "650 trials that were stopped early are left out" in notes
+    assert "chosen at random" not in notes
+
+
 def test_a_heavy_tail_is_told() -> None:
     search = _search(additive, 20)
     trials = [tried(t.number, -900.0 if t.number == 3 else t.value, values=t.values) for t in search.trials]
@@ -189,7 +222,9 @@ def test_what_cannot_be_judged_is_refused() -> None:
     with pytest.raises(ResultsError, match="all 12 trials with a value of searched have the same value"):
         importance_of(_same([4.0]))
     search = _same([1.0, 2.0])
-    with pytest.raises(ResultsError, match="no searched parameter of searched takes more than one value in its 12 trials"):
+    with pytest.raises(
+        ResultsError, match="no searched parameter of searched takes more than one value in its 12 trials"
+    ):
         importance_of(search_of(search.trials, planned((B, C))))
     with pytest.raises(ResultsError, match="what was searched is not known"):
         importance_of(search_of(search.trials, None))
