@@ -11,21 +11,26 @@ import collections
 import dataclasses
 import datetime
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from analysis.records import Row, records
-from analysis.search_rows import Search, read_search
+from analysis.search_rows import Search, by_time_limit, read_search
 from gansearch import results, schema
 from gansearch.errors import ResultsError
 from gansearch.storage import Location, location
 
 _SECONDS_AN_HOUR = 3600
 _COLUMNS = (
-    *("config_id", "seed", "stage", "fold", "status", "epochs", "cfg_algorithm_epochs"),
+    *("config_id", "seed", "stage", "fold", "status", "error", "epochs", "cfg_algorithm_epochs"),
     *("run_started", "run_seconds", "run_train_seconds", "run_score_seconds", "run_threads", "run_gpu_share"),
 )
-_ENDED_EARLY = {schema.STOPPED: "the scheduler", schema.COLLAPSED: "the guard against collapse"}
+_ENDED_EARLY: Sequence[tuple[str, str, Callable[[Row], bool]]] = (
+    (schema.STOPPED, "the scheduler", lambda r: not by_time_limit(r["error"]) and not _replaced(r)),
+    (schema.STOPPED, "the time limit of a trial", lambda r: by_time_limit(r["error"])),
+    (schema.COLLAPSED, "the guard against collapse", lambda _: True),
+)
+"""Statuses of trials that were ended early, by what, and which of the status those are."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +115,7 @@ class Gain:
 
     Attributes:
         first: value of the base, the first configuration tried, in nats (mean over its replicates).
-        best: highest value of a trial, in nats.
+        best: highest value of a configuration, in nats (mean over its replicates).
         hours: wall-clock time from the search's first start to its last end, pauses included; None where not known.
         cpu_hours: CPU-hours of the search.
         gpu_hours: GPU-hours of the search.
@@ -206,7 +211,8 @@ def costs(run: Location | str, *, skip_damaged: bool = False) -> Costs:
     keys = sorted(groups, key=lambda key: tuple(order.get(name, len(order)) for name in key))
     search = [row for row in rows if row["stage"] == "search"]
     lines = tuple(CostLine(stage=s, status=e, amount=_amount(groups[s, e])) for s, e in keys)
-    saved = tuple(_saved(status, search) for status in _ENDED_EARLY if any(r["status"] == status for r in search))
+    ended = [(s, by, [r for r in search if r["status"] == s and which(r)]) for s, by, which in _ENDED_EARLY]
+    saved = tuple(_saved(status, by, own) for status, by, own in ended if own)
     gain, why = _gain(run, search, skip_damaged)
     return Costs(
         run=location(run).resolve().name,
@@ -262,8 +268,12 @@ def _added(amounts: Iterable[Amount]) -> Amount:
     )
 
 
-def _saved(status: str, search: Sequence[Row]) -> Saved:
-    rows = [row for row in search if row["status"] == status]
+def _replaced(row: Row) -> bool:
+    """Return whether a copy of another member of its population took a trial's place: that one ran what it left."""
+    return row["error"] is not None and row["error"].startswith("replaced at epoch")
+
+
+def _saved(status: str, by: str, rows: Sequence[Row]) -> Saved:
     known = [r for r in rows if r["epochs"] and r["cfg_algorithm_epochs"] and _known(r["run_seconds"]) is not None]
 
     def hours(name: str) -> float:
@@ -271,7 +281,7 @@ def _saved(status: str, search: Sequence[Row]) -> Saved:
 
     return Saved(
         status=status,
-        by=_ENDED_EARLY[status],
+        by=by,
         trials=len(rows),
         unknown=len(rows) - len(known),
         epochs=sum(_left(r) for r in known),
@@ -294,14 +304,15 @@ def _gain(run: Location | str, search: Sequence[Row], skip_damaged: bool) -> tup
         found = read_search(run, skip_damaged=skip_damaged)
     except ResultsError as error:  # its values cannot be compared; what they cost is known all the same
         return None, error.message
-    first = _first_value(found)
+    values = _values(found)
+    first = values.get(found.trials[0].number)
     if first is None:
         return None, "the configuration that the search began with has no value: what was gained over it is not known"
     amount = _amount(search)
     return (
         Gain(
             first=first,
-            best=max(t.value for t in found.valued if t.value is not None),
+            best=max(values.values()),
             hours=_span(search),
             cpu_hours=amount.cpu_hours,
             gpu_hours=amount.gpu_hours,
@@ -318,9 +329,13 @@ def _cut_short(search: Search) -> str | None:
     return "the configuration that the search began with was stopped early: it may have come nearer to the best later"
 
 
-def _first_value(search: Search) -> float | None:
-    values = [t.value for t in search.trials if t.number == search.trials[0].number and t.value is not None]
-    return math.fsum(values) / len(values) if values else None
+def _values(search: Search) -> dict[int, float]:
+    """Return each configuration's value by its number; those that have none are left out."""
+    groups: dict[int, list[float]] = collections.defaultdict(list)
+    for trial in search.trials:
+        if trial.value is not None:
+            groups[trial.number].append(trial.value)
+    return {number: math.fsum(own) / len(own) for number, own in groups.items()}
 
 
 def _span(rows: Sequence[Row]) -> float | None:

@@ -80,6 +80,33 @@ def test_what_early_ends_saved(tmp_path: Path) -> None:
     assert guard.cpu_hours == pytest.approx(400 / 3600, rel=ROUNDING)
 
 
+def test_what_was_not_saved_by_the_scheduler_is_not_said_to_be(tmp_path: Path) -> None:
+    """A trial that ran out of its time, and a member of a population whose place a copy took, which ran the rest."""
+    ended = {"status": schema.STOPPED, "valid_ll_mean": None, "epochs": 4}
+    reasons = {
+        "stopped by the scheduler after 4 epochs": 2,
+        "guards.trial_time_limit: it has taken 60 s, of 50 s at most": 1,
+        "replaced at epoch 4 by a copy of 0123456789ab": 3,
+    }
+    errors = [None, *(error for error, count in reasons.items() for _ in range(count))]
+    rows = [
+        search_row(i, 40.0, config(noise__dim=20 + i), **({} if error is None else {**ended, "error": error}))
+        for i, error in enumerate(errors)
+    ]
+    found = costs(write_search(tmp_path / "run", rows)).saved
+    assert [(s.by, s.trials, s.epochs) for s in found] == [
+        ("the scheduler", 2, 16),
+        ("the time limit of a trial", 1, 8),
+    ]
+
+
+def test_seeds_of_the_base_alone_gain_nothing(tmp_path: Path) -> None:
+    rows = [search_row(0, value, config(), seed=i, replicate=i) for i, value in enumerate((40.0, 61.0, 46.0))]
+    gain = costs(write_search(tmp_path / "run", rows)).gain
+    assert gain is not None
+    assert (gain.first, gain.best, gain.nats) == (49.0, 49.0, 0.0)
+
+
 def test_nats_an_hour(tmp_path: Path) -> None:
     gain = costs(_run(tmp_path)).gain
     assert gain is not None
