@@ -123,3 +123,8 @@ def markdown_table(head: Sequence[str], lines: Lines) -> list[str]:
     rows = [[escaped(value) for value in line] for line in ([*head], *lines)]
     rows.insert(1, ["---"] * len(head))
     return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, such as `1 trial` or `1,200 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -107,7 +107,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
 def test_the_wheel_holds_the_packages_and_every_search_space(distributions: tuple[Path, Path]) -> None:
     names = set(zipfile.ZipFile(distributions[1]).namelist())
     packages = ("analysis", "gansearch", "search_spaces")
-    kinds = ("*.py", "*.yaml", "*.typed")
+    kinds = ("*.py", "*.yaml", "*.typed", "*.html", "*.css", "*.js")
     shipped = {
         path.relative_to(ROOT).as_posix()
         for package in packages

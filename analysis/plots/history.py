@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from analysis.cells import counted
 from analysis.expected_best import best_so_far
 from analysis.plots import style
 from analysis.search_rows import BAD, Reports, Search, SearchTrial
@@ -71,7 +72,7 @@ def history(search: Search) -> tuple[str, go.Figure]:
 
 
 def _history_words(search: Search) -> str:
-    words = f"{len(search.trials)} trials: {search.counts}."
+    words = f"{counted(len(search.trials), 'trial')}: {search.counts}."
     if not search.valued:
         return f"{words} None has a value."
     best = max(search.valued, key=lambda t: t.value or 0.0)
@@ -141,7 +142,7 @@ def learning_curves(search: Search, reports: Reports, confirmed: Collection[str]
     rungs = search.plan.rungs if search.plan else ()
     for rung in rungs:
         figure.add_vline(x=rung, line={"color": style.GREY, "width": 1, "dash": "dot"})
-    words = f"Reports of {len(reported)} trials by epoch"
+    words = f"Reports of {counted(len(reported), 'trial')} by epoch"
     if len(shown) < len(rest):
         words += f", of which {len(shown)} chosen at random and the {len(strong)} strong ones are drawn"
     words += f"; strong lines are {'finalists' if named is not ranked else 'the best trials'}."

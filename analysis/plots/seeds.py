@@ -23,7 +23,7 @@ def seeds(found: Funnel) -> tuple[str, go.Figure]:
         raise ResultsError(f"no confirm seed of {found.run} has a score")
     traces: list[Any] = []
     for i, (f, valid) in enumerate(scored):
-        traces += _row(_label(f), valid, first=i == 0)
+        traces += _row(style.label(_label(f)), valid, first=i == 0)
     figure = style.figure(
         *traces,
         height=150 + 56 * len(scored),
@@ -63,7 +63,7 @@ def _row(name: str, valid: Estimate, *, first: bool) -> list[Any]:
 
 def _label(f: Finalist) -> str:
     marks = ["leader"] * (f.rank == 1) + ["tied"] * f.tied + ["paper"] * f.is_paper
-    return style.label(f"{f.config_id}{' (' + ', '.join(marks) + ')' if marks else ''}")
+    return f"{f.config_id}{' (' + ', '.join(marks) + ')' if marks else ''}"
 
 
 def _words(found: Funnel, scored: Sequence[tuple[Finalist, Estimate]]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 import plotly.graph_objects as go
 
+from analysis.cells import counted
 from analysis.costs import Costs
 from analysis.expected_best import ExpectedBest, best_so_far, draws, expected_best_of
 from analysis.optuna_studies import STATES, frozen_trial, silent, study_of
@@ -135,7 +136,7 @@ def timeline(search: Search) -> tuple[str, go.Figure]:
     elapsed = (max(end for _, end in spans) - min(start for start, _ in spans)).total_seconds() if spans else 0.0
     busy = math.fsum((end - start).total_seconds() for start, end in spans)
     ran = f", {busy / elapsed:.2g} at a time on average" if elapsed else ""
-    words = f"{len(timed)} trials{shown} ran within {elapsed / _SECONDS_AN_HOUR:.3g} hours{ran}."
+    words = f"{counted(len(timed), 'trial')}{shown} ran within {elapsed / _SECONDS_AN_HOUR:.3g} hours{ran}."
     words += " PRUNED is STOPPED; FAIL is any other end without a score."
     return words, style.styled(made, height=min(700, 160 + 14 * len(drawn)))
 
@@ -187,7 +188,8 @@ def spent(found: Costs) -> tuple[str, go.Figure]:
 
 def _cost_words(found: Costs) -> str:
     total = found.total
-    words = [f"{total.trials} trials took {total.cpu_hours:.3g} CPU-hours and {total.gpu_hours:.3g} GPU-hours"]
+    trials = counted(total.trials, "trial")
+    words = [f"{trials} took {total.cpu_hours:.3g} CPU-hours and {total.gpu_hours:.3g} GPU-hours"]
     if total.score_share is not None:
         words[0] += f", {total.score_share:.0%} of the time in reports and scoring"
     words += [

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from analysis.cells import counted
 from gansearch import schema
 
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#2f86c5", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
@@ -136,4 +137,4 @@ def view(values: Sequence[float] | npt.NDArray[np.float64]) -> tuple[float, floa
 
 def below(count: int, low: float) -> str:
     """Return the sentence on values below an axis; empty when there are none."""
-    return f" {count} values lie below {low:.4g} nats, out of view." if count else ""
+    return f" {counted(count, 'value')} below {low:.4g} nats: out of view." if count else ""

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import jinja2
 
+from analysis.cells import counted
 from analysis.report import finalist_cards, plots, provenance, reproducing, spending, summary, table_one, trials_table
 from analysis.report.embedding import policy, script_json
 from analysis.report.section import Content, Section, section
 from analysis.report.sources import Sources, gather
-from analysis.report.words import brief, count, visible
+from analysis.report.words import brief, visible
 from gansearch import __version__
 from gansearch.storage import Location
 
@@ -71,7 +72,7 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"brief": brief, "count": count, "script_json": script_json}
+    environment.filters |= {"brief": brief, "counted": counted, "script_json": script_json}
     return environment
 
 

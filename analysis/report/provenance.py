@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from analysis.cells import counted
 from analysis.records import Row
 from analysis.report.section import Content
 from analysis.report.sources import Sources
-from analysis.report.words import brief, count, duration
+from analysis.report.words import brief, duration
 from gansearch.protocols import Protocol
 from gansearch.yaml_files import dump_yaml
 
@@ -103,7 +104,7 @@ def _versions(sources: Sources, trials: list[Row]) -> list[tuple[str, str, str]]
 
 def _different(values: Iterable[object]) -> str:
     counts = collections.Counter(brief(value) for value in values if value is not None)
-    shown = [f"{value} ({count(n, 'trial')})" if len(counts) > 1 else value for value, n in counts.most_common()]
+    shown = [f"{value} ({counted(n, 'trial')})" if len(counts) > 1 else value for value, n in counts.most_common()]
     more = [f"and {len(shown) - _MOST_VALUES:,} more"] if len(shown) > _MOST_VALUES else []
     return ", ".join([*shown[:_MOST_VALUES], *more])
 
@@ -121,7 +122,7 @@ def _data(sources: Sources, trials: list[Row]) -> Iterable[tuple[str, str, str]]
 def _protocols(sources: Sources) -> list[tuple[str, str]]:
     """Return each protocol in words, and how many rows it scored."""
     counts = collections.Counter(row["protocol_json"] for row in sources.trials)
-    found = [(Protocol(**json.loads(text)).describe(), count(n, "row")) for text, n in counts.most_common()]
+    found = [(Protocol(**json.loads(text)).describe(), counted(n, "row")) for text, n in counts.most_common()]
     reports = collections.Counter(row["report_protocol_json"] for row in sources.trials)
     return [*found, *((Protocol(**json.loads(text)).describe(), "reports") for text in reports)]
 
@@ -132,7 +133,7 @@ def _machines(trials: list[Row]) -> list[Machine]:
         groups[tuple(row[name] for name in _MACHINE)].append(row)
     found = []
     for (host, device, model, threads, gpus), rows in sorted(groups.items(), key=lambda entry: -len(entry[1])):
-        share = [] if threads is None else [count(threads, "thread")]
+        share = [] if threads is None else [counted(threads, "thread")]
         share += [f"{gpus:g} GPU"] if gpus else []
         found.append(
             Machine(

@@ -6,13 +6,14 @@ import collections
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from analysis.cells import counted
 from analysis.finalists import Comparison, Estimate, Finalist, Funnel
 from analysis.records import Row
 from analysis.report.marks import FlagCount, count_flags
 from analysis.report.section import Content, sentence
 from analysis.report.sources import Sources
 from analysis.report.spending import SECONDS_AN_HOUR
-from analysis.report.words import brief, count, difference, duration, ends, listed, mean_of
+from analysis.report.words import brief, difference, duration, ends, listed, mean_of
 from analysis.selection import Choice
 from gansearch import schema
 
@@ -62,10 +63,10 @@ def content(sources: Sources) -> Content:
 def _study(sources: Sources) -> str:
     datasets = sorted({str(row["cfg_dataset_name"]) for row in sources.trials})
     configurations = len({row["config_id"] for row in sources.trials})
-    varied = f", which differ in {count(len(sources.searched), 'hyperparameter')}" if sources.searched else ""
+    varied = f", which differ in {counted(len(sources.searched), 'hyperparameter')}" if sources.searched else ""
     how = [name for part in ("searcher", "scheduler") if (name := _name(sources.study.get(part)))]
     by = f", by {listed(how)}" if how else ""
-    return f"{count(configurations, 'configuration')} tried on {listed(map(brief, datasets))}{varied}{by}."
+    return f"{counted(configurations, 'configuration')} tried on {listed(map(brief, datasets))}{varied}{by}."
 
 
 def _name(part: object) -> str:
@@ -77,7 +78,7 @@ def _stages(sources: Sources) -> Iterable[str]:
     for stage in schema.STAGES:
         trials = {(r["config_id"], r["seed"], r["fold"]): r["status"] for r in sources.trials if r["stage"] == stage}
         if trials:
-            yield f"{stage.capitalize()}: {count(len(trials), 'trial')}, {outcomes(trials.values())}."
+            yield f"{stage.capitalize()}: {counted(len(trials), 'trial')}, {outcomes(trials.values())}."
 
 
 def outcomes(statuses: Iterable[str]) -> str:
@@ -127,16 +128,17 @@ def _against(comparison: Comparison) -> str:
 
 def _seeds(leader: Finalist) -> str:
     counts = leader.counts
-    bad = f"{counts.bad} of its {count(counts.ended, 'seed')} collapsed, diverged or failed"
+    bad = f"{counts.bad} of its {counted(counts.ended, 'seed')} collapsed, diverged or failed"
     interval = counts.bad_share_interval
     return f"{bad}; the share has the exact 95% interval {interval.low:.0%} to {interval.high:.0%}."
 
 
 def _searched_best(choice: Choice) -> str:
     leader = choice.leader
+    seeds = counted(leader.counts.completed, "seed")
     return (
         f"The best of the {choice.stage} is {leader.config_id} with {leader.valid_ll_mean:.1f} nats on validation "
-        f"images ({count(leader.counts.completed, 'seed')}): the best of many is optimistic, and it has no test score."
+        f"images ({seeds}): the best of many is optimistic, and it has no test score."
     )
 
 
@@ -201,4 +203,4 @@ def _scored_row(sources: Sources) -> Row | None:
 
 def _skipped(sources: Sources) -> Iterable[str]:
     if sources.skipped:
-        yield f"{count(len(sources.skipped), 'damaged part file')} left out; the numbers are of the others"
+        yield f"{counted(len(sources.skipped), 'damaged part file')} left out; the numbers are of the others"

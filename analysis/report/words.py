@@ -39,11 +39,6 @@ def brief(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
 
 
-def count(n: int, noun: str) -> str:
-    """Return a number of things, such as `1 trial` or `1,200 trials`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 def duration(seconds: float) -> str:
     """Return a time with two significant digits or to the second, such as `2.4 hours`; `not known` for NaN."""
     if not math.isfinite(seconds):
