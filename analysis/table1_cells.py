@@ -37,7 +37,8 @@ _LEADER = (
 )
 _TIED = (
     f"tied: on validation its p-value, by Holm corrected for all runs held against the leader, is {SIGNIFICANT} or "
-    "more, or there is none (one seed): not told apart, not shown equal"
+    "more, or there is none (one seed): not told apart, not shown equal. That the leader is the highest of several is "
+    "not corrected for"
 )
 _SURVIVORS = "over survivors: one of the two lost seeds without a score; its mean is that of the rest, and flatters it"
 _CALIBRATION = (

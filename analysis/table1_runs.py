@@ -118,7 +118,7 @@ def confirmed(run: Location | str, label: str, *, skip_damaged: bool = False) ->
         raise ResultsError(f"{run} has no test score: none of the confirm rows of {leader} holds one")
     dataset, digests = _data([row for row in rows if is_scored(row)], run)
     order = sorted(scored, key=lambda p: (p != PROTOCOLS[reference.RELEASED_CODE].id, p != choice.protocol_id, p))
-    notes = list(choice.notes)
+    notes = [*choice.notes, *_chosen(len(choice.ranking))]
     for p in order:
         at_edge = 0 if p == choice.protocol_id else count_at_edge(by_protocol[p])  # the choice told of its own
         completed = sum(r["status"] == schema.COMPLETE for r in by_protocol[p])
@@ -138,6 +138,15 @@ def confirmed(run: Location | str, label: str, *, skip_damaged: bool = False) ->
         notes=tuple(f"{label}: {note}" for note in notes),
         skipped=(*skipped, *unread),
     )
+
+
+def _chosen(ranked: int) -> Iterable[str]:
+    """Say from how many configurations the run's was chosen by the scores of the very models that are shown."""
+    if ranked > 1:
+        yield (
+            f"chosen by validation as the highest of {ranked} means: as estimates for other seeds its scores flatter "
+            "it by that maximum, on test too, which is of the same models"
+        )
 
 
 def is_scored(row: Row) -> bool:

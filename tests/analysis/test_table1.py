@@ -98,6 +98,12 @@ def test_seeds_that_collapsed_or_diverged_are_a_share_with_an_interval(tmp_path:
     assert (interval.low, interval.high) == pytest.approx((0.0676, 0.9324), abs=5e-5)
 
 
+def test_a_choice_among_several_is_told(tmp_path: Path) -> None:
+    notes = table1([_digits(tmp_path), _mnist(tmp_path)]).notes
+    (chosen,) = (note for note in notes if "chosen by validation" in note)
+    assert chosen.startswith("digits-run: chosen by validation as the highest of 2 means: as estimates for other seeds")
+
+
 def test_test_evaluations_are_counted_from_the_ledger(tmp_path: Path) -> None:
     run = _digits(tmp_path)
     assert table1([run]).test_evaluations == {"digits-run": 8}  # 4 models scored, under two protocols each
