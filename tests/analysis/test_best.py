@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_a_damaged_part_stops_it_unless_skipped(tmp_path: Path) -> None:
 
 def test_flags_are_of_the_leaders_ranked_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    measures = {"coverage": 0.2, "coverage_real": 0.6}
+    measures: dict[str, Any] = {"coverage": 0.2, "coverage_real": 0.6}
     rows = [*confirm_rows(A, 31, 2.0, 1.0, **measures), *confirm_rows(A, 32, 3.0, 1.0)]
     run = write_run(tmp_path / "run", [trial_row(A, 1, score=3.0, **measures), trial_row(B, 2, score=2.0), *rows])
     chosen = best_document(run)["chosen"]
