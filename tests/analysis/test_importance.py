@@ -14,6 +14,7 @@ from analysis.importance import (
     FANOVA,
     PED_ANOVA,
     as_plain,
+    best_trials,
     importance,
     importance_of,
     importances,
@@ -80,6 +81,22 @@ def test_importances_are_the_same_each_time(evaluator: str) -> None:
     assert importances(evaluator, (A, B, C), *points, resamples=2) == importances(
         evaluator, (A, B, C), *points, resamples=2
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        (range(12), 5),
+        (range(36), 5),
+        (range(54), 6),
+        (range(200), 20),
+        ([0] * 40 + [1] * 17, 17),
+        ([3] * 7 + [1] * 9, 7),
+    ],
+)
+def test_the_best_are_a_share_rounded_up_with_what_ties(values: Sequence[int], best: int) -> None:
+    """As Optuna takes them: a tenth, or 5 where that is more, and all that are as high as the lowest of those."""
+    assert best_trials(np.array(values, dtype=np.float64)) == best
 
 
 def test_pure_noise_does_not_stand_out_in_fanova() -> None:
