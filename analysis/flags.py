@@ -58,7 +58,7 @@ SHRUNKEN = "shrunken"
 GAP = "valid-test-gap"
 
 MEANINGS: Mapping[str, str] = {
-    ABOVE_CEILING: "No honest model scores above real images: smoothing and shrinking do.",
+    ABOVE_CEILING: "Samples drawn from the data score no higher than real images: smoothed and shrunken ones do.",
     SIGMA_AT_EDGE: "The bandwidth with the highest validation score may lie outside the grid: the score is too low.",
     COLLAPSED: "The samples are a handful of images; how likely these are says little of the model.",
     LESS_DIVERSE: "Some kinds of images are missing, or come too rarely.",
