@@ -65,7 +65,7 @@ MEANINGS: Mapping[str, str] = {
     MORE_DIVERSE: "The samples differ among themselves more than real images do: noise, hard edges, or odd images.",
     NEAR_TRAINING: "Copies of training images score like real images, without a model behind them.",
     SHRUNKEN: "Samples nearer to their mean, or blurred, score higher than real images.",
-    GAP: "Chance and the images' own difficulty do not explain the difference between the splits.",
+    GAP: "Chance does not explain the difference between the splits, nor what is known of the images' own difficulty.",
 }
 """What each flag means, by its name, in the order in which they are given."""
 
@@ -293,7 +293,7 @@ def _gap(row: Row, calibration: Calibration | None) -> str | None:
     # 2 (1 - correlation), which is no more: .57 to .9 are the correlations of two draws' values over the images.
     if abs(valid - test - own) <= NOISE * math.hypot(*errors):
         return None
-    real = "" if ceiling is None else f", real images {_more(own)}"
+    real = "; how far the images themselves differ is not known" if ceiling is None else f", real images {_more(own)}"
     return f"it scores {_more(valid - test)} on validation ({valid:.1f}) than on test ({test:.1f}){real}"
 
 

@@ -329,6 +329,8 @@ def test_every_flag_says_its_numbers_in_one_line() -> None:
         "the samples' total variance is 1.50 of the data's",
         "it scores 31.1 nats more on validation (271.2) than on test (240.1), real images 4.0 nats more",
     ]
+    (gap,) = row_flags(plain(valid_ll_mean=271.25, test_ll_mean=240.125), None)
+    assert gap.text.endswith("than on test (240.1); how far the images themselves differ is not known")
     order = [ABOVE_CEILING, SIGMA_AT_EDGE, COLLAPSED, LESS_DIVERSE, MORE_DIVERSE, NEAR_TRAINING, SHRUNKEN, GAP]
     assert list(MEANINGS) == order
 
