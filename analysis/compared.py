@@ -87,7 +87,7 @@ class Item:
     @property
     def over_survivors(self) -> bool:
         """Whether seeds ended without a score, so that its mean is over the others."""
-        return self.counts.seeds - self.counts.completed - self.counts.unfinished > 0
+        return self.counts.lost > 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

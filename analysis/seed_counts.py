@@ -49,6 +49,11 @@ class SeedCounts:
         return self.completed == self.seeds
 
     @property
+    def lost(self) -> int:
+        """Seeds that ended without a score: a mean is over the others."""
+        return self.seeds - self.completed - self.unfinished
+
+    @property
     def bad(self) -> int:
         """Seeds that collapsed, diverged or failed."""
         return self.collapsed + self.guarded + self.diverged + self.failed

@@ -143,8 +143,9 @@ def _compared(column: str, rows: Sequence[TableRow]) -> dict[str, Score]:
     lost seeds come after the others, for their mean is over survivors.
     """
     scores = {str(row.run): row.scores[column] for row in rows}
-    lost = {str(row.run): row.counts is not None and not row.counts.all_completed for row in rows}
-    leader = min(scores, key=lambda run: (lost[run], -(scores[run].valid_mean or 0.0), run))
+    partial = {str(row.run): row.counts is not None and not row.counts.all_completed for row in rows}
+    lost = {str(row.run): row.counts is not None and row.counts.lost > 0 for row in rows}
+    leader = min(scores, key=lambda run: (partial[run], -(scores[run].valid_mean or 0.0), run))
     others = [run for run in scores if run != leader]
     contrasts = {
         split: _contrasts(scores[leader], [scores[run] for run in others], split) for split in ("valid", "test")

@@ -40,7 +40,9 @@ _TIED = (
     "more, or there is none (one seed): not told apart, not shown equal. That the leader is the highest of several is "
     "not corrected for"
 )
-_SURVIVORS = "over survivors: one of the two lost seeds without a score; its mean is that of the rest, and flatters it"
+_SURVIVORS = (
+    "over survivors: one of the two lost seeds without a score; its mean is that of the rest, which may flatter"
+)
 _CALIBRATION = (
     "calibration: images in the place of a model's samples, unranked. Real training images are what a model scores "
     "whose samples are draws from the data; k-means centroids may lie above it, and are no better model"

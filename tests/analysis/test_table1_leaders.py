@@ -51,6 +51,14 @@ def _score(table: Table1, run: str, protocol_id: str = FULL.id) -> Score:
     return found
 
 
+def test_a_seed_that_is_not_done_is_not_lost(tmp_path: Path) -> None:
+    first, second = _run(tmp_path, "high"), _run(tmp_path, "near", first=100)
+    write_run(second, [trial_row(TRIAL, 190, "confirm", status=schema.RUNNING, scored_by=p) for p in (FULL, PUBLISHED)])
+    to_leader = _score(table1([first, second]), "near").to_leader
+    assert to_leader is not None
+    assert not to_leader.over_survivors
+
+
 def test_validation_names_the_leader_and_the_rows_keep_their_order(tmp_path: Path) -> None:
     """On test another run is ahead, which decides nothing."""
     table = table1(_three(tmp_path))
