@@ -275,7 +275,8 @@ def _about(search: Search) -> dict[str, Any]:
         "dataset": search.dataset,
         "searcher": plan.searcher,
         "scheduler": plan.scheduler,
-        "values": "what the searcher was told: under the report protocol, the highest of a trial's reports, optimistic",
+        "values": "what the searcher was told: validation under the report protocol; the best report of a trial, "
+        "which is optimistic, or with `score.at: last` the last one",
     }
 
 

@@ -20,7 +20,7 @@ class SeedCounts:
         collapsed: those among them whose samples collapsed; their scores count.
         diverged: seeds that became non-finite; they have no score.
         failed: seeds that an error ended; they have no score.
-        stopped: seeds that the scheduler ended early; they have no score, and are not bad.
+        stopped: seeds that the scheduler, or a limit on their time, ended early; they have no score, and are not bad.
         guarded: seeds that a guard ended when they had collapsed; they have no score.
         unfinished: seeds that run, or did when the sweep ended; they have no score, and are not bad.
     """

@@ -84,8 +84,8 @@ def _expected(found: ExpectedBest, search: Search) -> tuple[str, go.Figure]:
         f"{whole.draws} independent draws found {whole.best:.4g} nats; {half.draws} of them would be expected to find "
         f"{half.best:.4g}."
     )
-    truncated = [note for note in found.notes if "stopped early" in note or "no value" in note]
-    return " ".join([words, *(f"{note[0].upper()}{note[1:]}." for note in truncated)]), figure
+    notes = [note for note in found.notes if not note.startswith("band:")]  # the legend names the band
+    return " ".join([words, *(f"{note[0].upper()}{note[1:]}." for note in notes)]), figure
 
 
 def _amount(value: float | None) -> str:
@@ -202,4 +202,5 @@ def _cost_words(found: Costs) -> str:
             f"The search's best lies {found.gain.nats:.3g} nats above the configuration that it began with: "
             f"{found.gain.nats_per_cpu_hour:.3g} nats a CPU-hour"
         )
+    words += [f"{note[0].upper()}{note[1:]}" for note in found.notes]
     return ". ".join(words) + "."

@@ -19,7 +19,7 @@ from gansearch import schema
 
 _ENDED = {
     schema.COMPLETE: "completed",
-    schema.STOPPED: "stopped early by the scheduler",
+    schema.STOPPED: "stopped early",
     schema.DIVERGED: "diverged",
     schema.COLLAPSED: "ended by the guard against collapse",
     schema.FAILED: "failed",

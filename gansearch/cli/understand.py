@@ -92,9 +92,11 @@ def _group_lines(run: str, group: Group) -> Iterable[str]:
         made_up = ["(with a made-up parameter, at most)", _percent(group.interactions[0].noise), "", "", ""]
         yield from _table(["pair", "share", "sd", "H2", "stands out"], [*pairs, made_up])
     yield ""
+    known = f"{group.r2:.2f}" if group.r2 > 0 else "nothing"
     yield from bullets(
         [
-            f"the forest explains {group.r2:.2f} of the variance of trials that it has not seen (R2 out of bag)",
+            f"the forest explains {known} of the variance of trials that it has not seen (R2 out of bag: "
+            f"{group.r2:.2f})",
             "fANOVA: share of the variance; PED-ANOVA: how the best trials differ from all; each sums to 1",
             "sd: over bootstrap samples of the trials; made up: values of a real parameter, shuffled, in those samples",
             *group.notes,
