@@ -182,7 +182,7 @@ def _ceiling(sources: Sources) -> list[str]:
         return []
     return [
         f"As many real training images, scored alike, give {real.valid_ll_mean:.1f} nats on validation and "
-        f"{real.test_ll_mean:.1f} on test: more than that is smoothing or shrinking, not a better model."
+        f"{real.test_ll_mean:.1f} on test: to score more is no sign of a better model, for smoothing and shrinking do."
     ]
 
 
