@@ -145,13 +145,13 @@ def test_ignored_sigint_stays_ignored(tmp_path: Path) -> None:
     """As under `nohup` or for a job that a script put into the background."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        sweeping = Sweeping(tmp_path, plan(), keep_signals=True)
+        sweeping = Sweeping(tmp_path, plan(epochs=60), keep_signals=True)  # seconds, to be seen running
     finally:
         signal.signal(signal.SIGINT, before)
     try:
         sweeping.wait_for_running()
         sweeping.send(signal.SIGINT)
-        assert sweeping.end(90) == 0
+        assert sweeping.end(180) == 0
         assert progress_of(sweeping.run)["stage"] == "done"
     finally:
         sweeping.kill()
