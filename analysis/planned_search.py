@@ -62,12 +62,11 @@ class Parameter:
             return value in self.values
         return isinstance(value, int | float) and self.low <= value <= self.high
 
-    def place(self, value: object) -> float:
+    def place(self, value: Any) -> float:
         """Return where a value stands: its logarithm where the search drew that, the number of a choice from 0."""
         if self.kind == "choice":
             return float(self.values.index(value))
-        number = float(value)  # type: ignore[arg-type]  # a number, as `holds` has made sure
-        return math.log(number) if self.log else number
+        return math.log(value) if self.log else float(value)
 
     def at(self, place: float) -> object:
         """Return the value that stands at a place."""

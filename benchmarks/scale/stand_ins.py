@@ -26,7 +26,7 @@ SLEEP_SECONDS = 1.0
 class StandIn(tune.Trainable, abc.ABC):
     """Reads its spec and its rows, works, and writes a curve and a COMPLETE row of made-up values, as `TrialWorker`."""
 
-    def setup(  # type: ignore[override]  # as `TrialWorker.setup`
+    def setup(  # type: ignore[override]  # Tune hands over `with_parameters` as keywords
         self, config: dict[str, Any], recorder: Recorder, data: Dataset, placement: Placement
     ) -> None:
         """Prepare the first trial."""

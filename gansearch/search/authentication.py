@@ -6,7 +6,7 @@ import os
 
 import ray.exceptions
 from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
-from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled, and without stubs
 
 from gansearch.errors import ResourceError
 

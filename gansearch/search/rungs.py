@@ -126,7 +126,7 @@ class KeyedScheduler(TrialScheduler):
         """Hear that a trial was removed."""
         self._inner.on_trial_remove(tune_controller, self._named(trial))
 
-    def choose_trial_to_run(self, tune_controller: TuneController) -> TuneTrial | None:  # noqa: ARG002  # Tune's interface
+    def choose_trial_to_run(self, tune_controller: TuneController) -> TuneTrial | None:  # noqa: ARG002  # the signature is Tune's
         """Return none: Tune starts those that wait in their order, on a process that is free before it asks for one.
 
         Tune's schedulers would look through all trials at every event, to name the first that waits; and that one,

@@ -141,7 +141,7 @@ class Limiter(tune.Stopper):
         """Return nothing: Tune pickles what it is given, and a hold on a run cannot be."""
         return {}
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002  # Tune's interface
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002  # the signature is Tune's
         """Stop no single trial."""
         return False
 

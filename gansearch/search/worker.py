@@ -33,7 +33,7 @@ class TrialWorker(tune.Trainable):
     processes, and steps only one of them.
     """
 
-    def setup(  # type: ignore[override]  # Tune hands over what `with_parameters` was given as keywords
+    def setup(  # type: ignore[override]  # Tune hands over `with_parameters` as keywords
         self, config: dict[str, Any], recorder: Recorder, data: Dataset, placement: Placement
     ) -> None:
         """Prepare the first trial.

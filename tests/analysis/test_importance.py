@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,14 +50,14 @@ def _points(function: Function, count: int = 200) -> tuple[np.ndarray, np.ndarra
     return places, np.array([function(*row) for row in places])
 
 
-def _search(function: Function, count: int = 40, **plan: str) -> Search:
+def _search(function: Function, count: int = 40, **plan: Any) -> Search:
     places, values = _points(function, count)
     names = [p.name for p in (A, B, C)]
     trials = [
         tried(i, float(value), values=dict(zip(names, map(float, row), strict=True)))
         for i, (row, value) in enumerate(zip(places, values, strict=True))
     ]
-    return search_of(trials, planned(**plan))  # type: ignore[arg-type]
+    return search_of(trials, planned(**plan))
 
 
 def test_fanova_finds_the_shares_of_an_additive_function() -> None:

@@ -11,7 +11,7 @@ from analysis.plots.pages import write_pages
 from tests.analysis.search_runs import mixed_rows, write_search
 from tests.browser import PHONE, Browser, browser, installed
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not installed(), reason="no Chromium here")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not installed(), reason="needs Debian's chromium and chromium-driver, which CI installs")]
 
 _MARKS = "document.querySelectorAll('#{id} svg path, #{id} svg rect, #{id} canvas').length"
 
