@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis import surrogates
+from analysis.comparison import Array
 from analysis.planned_search import Parameter
 from analysis.search_rows import Search
 from analysis.surrogates import Sample, Surrogate, partial_dependence
@@ -24,8 +23,6 @@ POINTS = 25
 PAIR_POINTS = 14
 """The same for each of two."""
 _BACKGROUND = 150
-
-Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,12 @@ import collections
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
+from analysis.comparison import Array
 from analysis.search_rows import Search, SearchTrial, read_search
 from analysis.statistics import Interval
 from gansearch import schema
@@ -41,8 +41,6 @@ LEAST_DRAWS = 3
 _SEED = 20140610
 """Of the bootstrap; any number does."""
 _SECONDS_AN_HOUR = 3600
-
-Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

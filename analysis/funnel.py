@@ -19,6 +19,7 @@ from analysis.estimates import derived, derived_counts, estimate, per_seed, scor
 from analysis.example_scores import ExampleScores, read_example_scores
 from analysis.finalists import Comparison, Contrast, Estimate, Finalist, Funnel, OtherProtocol
 from analysis.funnel_notes import Evidence, notes
+from analysis.ledger import read_ledger
 from analysis.plan import planned_base, planned_confirm_seeds, searched_parameters
 from analysis.records import Row, arrow_records
 from analysis.seed_counts import count_seeds
@@ -73,7 +74,7 @@ def funnel(run: Location | str, *, skip_damaged: bool = False) -> Funnel:
         )
         for finalist in compared
     )
-    made, unread = _ledger(run, skip_damaged)
+    made, unread = read_ledger(run, skip_damaged=skip_damaged)
     evidence = Evidence(finalists=finalists, rows=ranked, base=base, search=search, examples=examples, planned=planned)
     return Funnel(
         run=location(run).resolve().name,
@@ -84,7 +85,7 @@ def funnel(run: Location | str, *, skip_damaged: bool = False) -> Funnel:
         planned_seeds=planned,
         finalists=finalists,
         others=tuple(_other(rows) for rows in tables.values()),
-        test_evaluations=made,
+        test_evaluations=None if made is None else len(made),
         notes=(*choice.notes, *notes(evidence)),
         skipped=(*skipped, *examples.skipped, *unread),
     )
@@ -217,16 +218,6 @@ def _describe(row: Row) -> str:
 def _other(rows: _Rows) -> OtherProtocol:
     first = next(r for own in rows.values() for r in own)
     return OtherProtocol(protocol_id=first["protocol_id"], description=_describe(first), test=_estimates(rows, "test"))
-
-
-def _ledger(run: Location | str, skip_damaged: bool) -> tuple[int | None, list[str]]:
-    """Return the number of test evaluations in a run's ledger and the damaged parts left out."""
-    table = schema.TEST_EVALUATIONS
-    if not (location(run) / table.name).is_dir():
-        return None, []
-    ledger = results.read(run, table.name, columns=table.key, skip_damaged=skip_damaged)
-    skipped: list[str] = ledger.attrs["skipped"]
-    return len(ledger.drop_duplicates()), skipped
 
 
 def as_plain(found: Funnel) -> dict[str, Any]:

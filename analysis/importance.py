@@ -23,7 +23,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from optuna.importance import (
 )
 
 from analysis import surrogates
+from analysis.comparison import Array
 from analysis.optuna_studies import silent, study_of
 from analysis.planned_search import Parameter
 from analysis.search_rows import Search, read_search
@@ -61,8 +62,6 @@ _GRID = 6
 _BACKGROUND = 48
 _SEED = 20140610
 _SHADOW = "(made up)"
-
-Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ import collections
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from analysis.comparison import Array
 from analysis.planned_search import Parameter
 from analysis.search_rows import BAD, Search, SearchTrial
 from gansearch import schema
@@ -34,8 +34,6 @@ _LEAF = 2
 _SEED = 20140610
 _TAIL = 0.1
 _HEAVY = 0.5
-
-Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from analysis import reference, statistics
 from analysis.best import choice_of
+from analysis.ledger import read_ledger
 from analysis.plan import planned_confirm_seeds
 from analysis.records import Row
 from analysis.scored_data import DIGESTS, parse_protocol
@@ -20,7 +21,7 @@ from analysis.table1_rows import Kind, Score, TableRow
 from gansearch import results, schema
 from gansearch.errors import ResultsError
 from gansearch.protocols import PROTOCOLS, Protocol
-from gansearch.storage import Location, location
+from gansearch.storage import Location
 
 _MODEL = "Adversarial nets"
 _DATA_COLUMNS = ("cfg_dataset_name", *DIGESTS.values())
@@ -124,7 +125,7 @@ def confirmed(run: Location | str, label: str, *, skip_damaged: bool = False) ->
         completed = sum(r["status"] == schema.COMPLETE for r in by_protocol[p])
         own_notes = [*edge_note(at_edge, completed), *_score_notes(scored[p], completed, protocols[p])]
         notes += [f"under {p}, {note}" for note in own_notes]
-    made, unread = _ledger(run, skip_damaged)
+    made, unread = read_ledger(run, skip_damaged=skip_damaged)
     return Confirmed(
         run=str(run),
         label=label,
@@ -225,12 +226,3 @@ def _score_notes(row: TableRow, completed: int, protocol: Protocol) -> Iterable[
             yield f"{lacking} of {completed} completed seeds lack a finite test score; the mean is over the others"
         if score.valid_n is not None and score.valid_n < asked:
             yield f"sigma was chosen on all {score.valid_n:,} validation images there are, not on {asked:,}"
-
-
-def _ledger(run: Location | str, skip_damaged: bool) -> tuple[frozenset[Key] | None, list[str]]:
-    """Return the keys of the test evaluations in a run's ledger and the damaged parts left out."""
-    table = schema.TEST_EVALUATIONS
-    if not (location(run) / table.name).is_dir():
-        return None, []
-    ledger, skipped = results.read_arrow(run, table, columns=table.key, skip_damaged=skip_damaged)
-    return frozenset(zip(*(ledger[name].to_pylist() for name in table.key), strict=True)), skipped

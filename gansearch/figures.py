@@ -16,8 +16,9 @@ from gansearch import pictures, results, schema
 from gansearch.core import networks
 from gansearch.core.adversarial import SAMPLE_BLOCK
 from gansearch.core.datasets import Dataset, as_tensor, describe, to_unit
+from gansearch.core.diagnostics import nearest_index
 from gansearch.core.networks import Networks
-from gansearch.core.shapes import Float, Int64, Tensor, UInt8
+from gansearch.core.shapes import Float, Tensor
 from gansearch.errors import DataError, ResultsError
 from gansearch.kept_models import KeptModel, draw, find_weights, load_model
 from gansearch.paths import RunPaths, TrialKey
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Training images compared at a time.
-_CHUNK = 4_096
 _STAGES = ("confirm", "train", "reproduce")
 
 
@@ -197,21 +197,3 @@ def sampling_noise(model: KeptModel, n: int) -> Float[Tensor, "n z"]:
         raise ValueError(f"noise is drawn in blocks of {SAMPLE_BLOCK}, and {n} vectors were asked of the first")
     draws = Draws(model.spec.seed, torch.device("cpu"))
     return networks.draw_noise(model.spec.config.noise, draws, "evaluation/sheet/0", 0, SAMPLE_BLOCK)[:n]
-
-
-@torch.no_grad()
-def nearest_index(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], levels: int) -> Int64[Tensor, " n"]:
-    """Return the place of the image nearest to each point: the first of those at the least Euclidean distance.
-
-    Args:
-        points: points in [0,1].
-        data: images, bytes from 0 to `levels`, 1 or more.
-        levels: the byte that stands for a pixel value of 1.
-    """
-    found = []
-    for start in range(0, len(data), _CHUNK):
-        distances = torch.cdist(points.double(), to_unit(data[start : start + _CHUNK], levels).double())
-        least, index = distances.min(1)
-        found.append((least, index + start))
-    least, index = (torch.stack(parts) for parts in zip(*found, strict=True))
-    return index.gather(0, least.argmin(0, keepdim=True))[0]

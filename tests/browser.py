@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -37,9 +38,11 @@ _OF_THE_DRIVER = "GL Driver Message"
 """What a graphics driver says of its own speed."""
 
 
-def installed() -> bool:
-    """Return whether there is a browser to drive."""
-    return CHROMIUM.exists() and DRIVER.exists()
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM.exists() and DRIVER.exists()),
+    reason="needs Debian's chromium and chromium-driver, which continuous integration installs",
+)
+"""Marks a test that drives a browser."""
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ from gansearch.figures import (
     check_data,
     find_model,
     interpolations,
-    nearest_index,
     samples_with_nearest,
     sampling_noise,
 )
@@ -84,18 +83,6 @@ def test_a_model_that_copies_is_shown_beside_its_copies(model: KeptModel, monkey
     monkeypatch.setattr(figures, "draw", lambda _model, n: copies[:n])
     images = tiles(samples_with_nearest(model, digits(), rows=4, columns=3, zoom=1).picture, 4, 3, 1)
     np.testing.assert_array_equal(images[:, 2], images[:, 1])
-
-
-@pytest.mark.parametrize("chunk", [1, 100, 1_197, 5_000])
-def test_nearest_is_nearest_and_the_first_of_equals(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_CHUNK", chunk)
-    train = as_tensor(digits().train)
-    twice = torch.cat([train[:400], train[:400]])
-    points = to_unit(train[390:397], 16) + 0.01 * torch.rand(7, 64, generator=torch.Generator().manual_seed(1))
-    assert nearest_index(points, twice, 16).tolist() == list(range(390, 397))
-    held = to_unit(as_tensor(digits().valid), 16)
-    expected = cdist(held.double(), to_unit(train, 16).double()).argmin(1)
-    np.testing.assert_array_equal(nearest_index(held, train, 16), expected)
 
 
 def test_figure_3_goes_from_sample_to_sample(model: KeptModel) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gansearch.cli.output import deliver, say, to_json
+from gansearch.cli.output import deliver, tell_skipped, to_json
 from gansearch.cli.parser import Command, add_data, add_json, add_output, add_skip_damaged
 
 
@@ -35,8 +35,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     from analysis.comparing_text import render
 
     found = compare(arguments.items, protocol=arguments.protocol, skip_damaged=arguments.skip_damaged)
-    if found.skipped:
-        say(f"note: damaged part files left out: {len(found.skipped)}")
+    tell_skipped(found.skipped)
     deliver(to_json(as_plain(found)) if arguments.json else render(found, arguments.format), arguments.output)
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gansearch.cli.output import deliver, say, to_json
+from gansearch.cli.output import deliver, tell_skipped, to_json
 from gansearch.cli.parser import Command, add_data, add_json, add_output, add_skip_damaged
 from gansearch.storage import Location, location
 
@@ -30,8 +30,7 @@ def show(
     from analysis.funnel_table import render
 
     found = funnel(run, skip_damaged=skip_damaged)
-    if found.skipped:
-        say(f"note: damaged part files left out: {len(found.skipped)}")
+    tell_skipped(found.skipped)
     deliver(to_json(as_plain(found)) if as_json else render(found, form), output)
     return 0
 

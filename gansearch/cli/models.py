@@ -9,16 +9,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gansearch.cli.output import emit, emit_json, say, to_json
+from gansearch.cli.output import emit, emit_json, say, tell_skipped, to_json
 from gansearch.cli.parser import Command, add_json, add_skip_damaged, integer
 from gansearch.errors import ResultsError, UserError
 from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
     from gansearch.kept_models import KeptModel
-
-_PICTURE_HEIGHT = 56
-"""Pixels that an image is shown with, about, where no zoom is asked for."""
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +43,7 @@ def run_sample(arguments: argparse.Namespace) -> int:
     skip = arguments.skip_damaged
     model = load_model(source if source.is_file() else find_weights(source, arguments.config_id, skip_damaged=skip))
     shape = describe(model.spec.config.dataset.name).shape
-    zoom = arguments.zoom or max(1, round(_PICTURE_HEIGHT / max(shape[1:])))
+    zoom = arguments.zoom or pictures.zoom_for(shape)
     images = draw(model, arguments.num, arguments.seed)
     columns = min(arguments.columns, arguments.num)
     storage.write_bytes(arguments.output, pictures.png(pictures.sheet(images, shape, columns), zoom=zoom))
@@ -111,8 +108,7 @@ def _export_study(arguments: argparse.Namespace) -> int:
     made = export(
         arguments.run_directory, arguments.optuna, name=arguments.study_name, skip_damaged=arguments.skip_damaged
     )
-    if made.skipped:
-        say(f"note: damaged part files left out: {len(made.skipped)}")
+    tell_skipped(made.skipped)
     if made.left_out:
         say(f"note: trials without an outcome left out: {made.left_out}")
     counts = ", ".join(f"{count} {state}" for state, count in made.states.items())

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +72,9 @@ def say(text: str) -> None:
     """Write a line for the user to stderr."""
     with contextlib.suppress(BrokenPipeError):
         print(text, file=sys.stderr, flush=True)
+
+
+def tell_skipped(skipped: Sequence[str]) -> None:
+    """Say how many damaged parts of tables were left out, where there were any."""
+    if skipped:
+        say(f"note: damaged part files left out: {len(skipped)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from gansearch.cli.output import deliver, emit, emit_json, say, to_json
+from gansearch.cli.output import deliver, emit, emit_json, say, tell_skipped, to_json
 from gansearch.cli.parser import Command, add_data, add_json, add_output, add_skip_damaged
 from gansearch.storage import location
 
@@ -77,8 +77,7 @@ def run_table1(arguments: argparse.Namespace) -> int:
     from analysis.table1 import as_plain, table1
 
     table = table1(arguments.run_directories, skip_damaged=arguments.skip_damaged)
-    if table.skipped:
-        say(f"note: damaged part files left out: {len(table.skipped)}")
+    tell_skipped(table.skipped)
     deliver(to_json(as_plain(table)) if arguments.json else render(table, arguments.format), arguments.output)
     return 0
 

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gansearch.cli.output import emit, emit_json, say
+from gansearch.cli.output import emit, emit_json, say, tell_skipped
 from gansearch.cli.parser import Command, add_json, add_skip_damaged, trackers
 from gansearch.errors import UserError
 from gansearch.storage import location
@@ -41,8 +41,7 @@ def run_track(arguments: argparse.Namespace) -> int:
     more: list[str] = []
     if RunPaths(run).table(schema.CURVES.name).is_dir():  # there is none where no trial came to a report
         curves, more = results.read_arrow(run, schema.CURVES, skip_damaged=arguments.skip_damaged)
-    if skipped or more:
-        say(f"note: damaged part files left out: {len(skipped) + len(more)}")
+    tell_skipped([*skipped, *more])
     told = []
     for destination in to:
         trials_told, left_out = replay(trials, curves, destination)

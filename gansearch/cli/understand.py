@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gansearch.cli.output import deliver, emit, emit_json, say, to_json
+from gansearch.cli.output import deliver, emit, emit_json, say, tell_skipped, to_json
 from gansearch.cli.parser import Command, add_json, add_output, add_skip_damaged
 from gansearch.storage import location
 
@@ -25,11 +25,6 @@ _NONE = "-"
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_directory", type=location, metavar="RUN", help="a run directory")
-
-
-def _tell_skipped(skipped: Sequence[str]) -> None:
-    if skipped:
-        say(f"note: damaged part files left out: {len(skipped)}")
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> list[str]:
@@ -56,7 +51,7 @@ def run_importance(arguments: argparse.Namespace) -> int:
     from analysis.importance import as_plain, importance
 
     found = importance(arguments.run_directory, only_complete=arguments.complete, skip_damaged=arguments.skip_damaged)
-    _tell_skipped(found.skipped)
+    tell_skipped(found.skipped)
     deliver(to_json(as_plain(found)) if arguments.json else _importance_text(found), arguments.output)
     return 0
 
@@ -124,7 +119,7 @@ def run_budget(arguments: argparse.Namespace) -> int:
     from analysis.expected_best import as_plain, expected_best
 
     found = expected_best(arguments.run_directory, skip_damaged=arguments.skip_damaged)
-    _tell_skipped(found.skipped)
+    tell_skipped(found.skipped)
     deliver(to_json(as_plain(found)) if arguments.json else _budget_text(found), arguments.output)
     return 0
 
@@ -167,7 +162,7 @@ def run_costs(arguments: argparse.Namespace) -> int:
     from analysis.costs import as_plain, costs
 
     found = costs(arguments.run_directory, skip_damaged=arguments.skip_damaged)
-    _tell_skipped(found.skipped)
+    tell_skipped(found.skipped)
     deliver(to_json(as_plain(found)) if arguments.json else _costs_text(found), arguments.output)
     return 0
 

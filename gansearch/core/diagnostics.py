@@ -20,7 +20,7 @@ import torch
 
 from gansearch.core.datasets import to_unit
 from gansearch.core.parzen import fixed_subset, full_precision
-from gansearch.core.shapes import Float, Float64, Tensor, UInt8
+from gansearch.core.shapes import Float, Float64, Int64, Tensor, UInt8
 
 # Samples, training images and validation images compared: enough that coverage is known to about .01.
 SUBSET = 1_000
@@ -191,8 +191,22 @@ def pixel_variance_ratio(samples: Float[Tensor, "n d"], data_variance: Float64[T
 def nearest_distances(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], levels: int) -> Float64[Tensor, " n"]:
     """Return the Euclidean distance of each point to its nearest image of `data`, in pixel units.
 
-    Images are converted from bytes a few thousand at a time. The nearest is found by a matrix product;
-    its distance is then computed without cancellation, so that of a copy is 0.
+    It is computed without cancellation, so that of a copy is 0.
+
+    Args:
+        points: points in [0,1].
+        data: images, bytes from 0 to `levels`, 1 or more.
+        levels: the byte that stands for a pixel value of 1.
+    """
+    nearest = nearest_index(points, data, levels)
+    return (points.double() - to_unit(data[nearest], levels).double()).square().sum(1).sqrt()
+
+
+@torch.no_grad()
+def nearest_index(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], levels: int) -> Int64[Tensor, " n"]:
+    """Return the place of the image of `data` nearest to each point, by Euclidean distance.
+
+    Images are converted from bytes a few thousand at a time, and compared by a matrix product.
 
     Args:
         points: points in [0,1].
@@ -207,7 +221,7 @@ def nearest_distances(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], 
             value, index = torch.addmm(images.square().sum(1), points, images.T, alpha=-2).min(1)
             nearest = torch.where(value < least, index + start, nearest)
             least = torch.minimum(value, least)
-    return (points.double() - to_unit(data[nearest], levels).double()).square().sum(1).sqrt()
+    return nearest
 
 
 @torch.no_grad()

@@ -9,9 +9,9 @@ import pytest
 from analysis.plots import search_plots
 from analysis.plots.pages import write_pages
 from tests.analysis.search_runs import mixed_rows, write_search
-from tests.browser import PHONE, Browser, browser, installed
+from tests.browser import PHONE, Browser, browser, needs_browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not installed(), reason="needs Debian's chromium and chromium-driver, which CI installs")]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 _MARKS = "document.querySelectorAll('#{id} svg path, #{id} svg rect, #{id} canvas').length"
 

@@ -13,10 +13,7 @@ from tests import browser as browsers
 from tests.analysis import report_runs
 from tests.browser import DESKTOP, PHONE, Browser
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not browsers.installed(), reason="Debian's packages chromium and chromium-driver are missing"),
-]
+pytestmark = [pytest.mark.slow, browsers.needs_browser]
 
 TEXT_CONTRAST = 4.5
 """WCAG 2.2, success criterion 1.4.3 (AA), for text of ordinary size."""

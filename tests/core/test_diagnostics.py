@@ -18,6 +18,7 @@ from gansearch.core.diagnostics import (
     diagnose,
     diversity,
     nearest_distances,
+    nearest_index,
     pixel_variance,
     pixel_variance_ratio,
     reference,
@@ -200,3 +201,16 @@ def test_nearest_distances_are_scipys(
     train = splits[0]
     expected = cdist(real.double(), to_unit(train, LEVELS).double()).min(1)
     np.testing.assert_allclose(nearest_distances(real, train, LEVELS).numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 1_197, 5_000])
+def test_nearest_is_nearest_and_the_first_of_equals(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnostics, "_CHUNK", chunk)
+    digits = load("digits", data_dir=None)
+    train = as_tensor(digits.train)
+    twice = torch.cat([train[:400], train[:400]])
+    points = to_unit(train[390:397], LEVELS) + 0.01 * torch.rand(7, 64, generator=torch.Generator().manual_seed(1))
+    assert nearest_index(points, twice, LEVELS).tolist() == list(range(390, 397))
+    held = to_unit(as_tensor(digits.valid), LEVELS)
+    expected = cdist(held.double(), to_unit(train, LEVELS).double()).argmin(1)
+    np.testing.assert_array_equal(nearest_index(held, train, LEVELS), expected)
