@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from analysis.records import Row, records
-from analysis.search_rows import Search, by_time_limit, read_search
+from analysis.search_rows import Search, by_time_limit, finite, read_search
 from gansearch import results, schema
 from gansearch.errors import ResultsError
 from gansearch.storage import Location, location
 
-_SECONDS_AN_HOUR = 3600
+SECONDS_AN_HOUR = 3600
 _COLUMNS = (
     *("config_id", "seed", "stage", "fold", "status", "error", "epochs", "cfg_algorithm_epochs"),
     *("run_started", "run_seconds", "run_train_seconds", "run_score_seconds", "run_threads", "run_gpu_share"),
@@ -235,11 +235,11 @@ def _trials(rows: Sequence[Row]) -> list[Row]:
 
 
 def _amount(rows: Sequence[Row]) -> Amount:
-    timed = [row for row in rows if _known(row["run_seconds"]) is not None]
+    timed = [row for row in rows if finite(row["run_seconds"]) is not None]
 
     def hours(name: str, times: str | None = None) -> float:
-        products = ((_known(r[name]) or 0.0) * (1.0 if times is None else _known(r[times]) or 0.0) for r in timed)
-        return math.fsum(products) / _SECONDS_AN_HOUR
+        products = ((finite(r[name]) or 0.0) * (1.0 if times is None else finite(r[times]) or 0.0) for r in timed)
+        return math.fsum(products) / SECONDS_AN_HOUR
 
     return Amount(
         trials=len(rows),
@@ -251,10 +251,6 @@ def _amount(rows: Sequence[Row]) -> Amount:
         gpu_hours=hours("run_seconds", "run_gpu_share"),
         epochs=sum(row["epochs"] or 0 for row in rows),
     )
-
-
-def _known(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _added(amounts: Iterable[Amount]) -> Amount:
@@ -274,10 +270,10 @@ def _replaced(row: Row) -> bool:
 
 
 def _saved(status: str, by: str, rows: Sequence[Row]) -> Saved:
-    known = [r for r in rows if r["epochs"] and r["cfg_algorithm_epochs"] and _known(r["run_seconds"]) is not None]
+    known = [r for r in rows if r["epochs"] and r["cfg_algorithm_epochs"] and finite(r["run_seconds"]) is not None]
 
     def hours(name: str) -> float:
-        return math.fsum(_left(r) * r["run_seconds"] / r["epochs"] * (_known(r[name]) or 0.0) for r in known)
+        return math.fsum(_left(r) * r["run_seconds"] / r["epochs"] * (finite(r[name]) or 0.0) for r in known)
 
     return Saved(
         status=status,
@@ -286,8 +282,8 @@ def _saved(status: str, by: str, rows: Sequence[Row]) -> Saved:
         unknown=len(rows) - len(known),
         epochs=sum(_left(r) for r in known),
         planned_epochs=sum(r["cfg_algorithm_epochs"] for r in known),
-        cpu_hours=hours("run_threads") / _SECONDS_AN_HOUR,
-        gpu_hours=hours("run_gpu_share") / _SECONDS_AN_HOUR,
+        cpu_hours=hours("run_threads") / SECONDS_AN_HOUR,
+        gpu_hours=hours("run_gpu_share") / SECONDS_AN_HOUR,
     )
 
 
@@ -304,7 +300,7 @@ def _gain(run: Location | str, search: Sequence[Row], skip_damaged: bool) -> tup
         found = read_search(run, skip_damaged=skip_damaged)
     except ResultsError as error:  # its values cannot be compared; what they cost is known all the same
         return None, error.message
-    values = _values(found)
+    values = found.means
     first = values.get(found.trials[0].number)
     if first is None:
         return None, "the configuration that the search began with has no value: what was gained over it is not known"
@@ -329,22 +325,13 @@ def _cut_short(search: Search) -> str | None:
     return "the configuration that the search began with was stopped early: it may have come nearer to the best later"
 
 
-def _values(search: Search) -> dict[int, float]:
-    """Return each configuration's value by its number; those that have none are left out."""
-    groups: dict[int, list[float]] = collections.defaultdict(list)
-    for trial in search.trials:
-        if trial.value is not None:
-            groups[trial.number].append(trial.value)
-    return {number: math.fsum(own) / len(own) for number, own in groups.items()}
-
-
 def _span(rows: Sequence[Row]) -> float | None:
     timed = [(r["run_started"], r["run_seconds"]) for r in rows if r["run_started"] is not None]
     if not timed:
         return None
-    ends = [started + datetime.timedelta(seconds=_known(seconds) or 0.0) for started, seconds in timed]
+    ends = [started + datetime.timedelta(seconds=finite(seconds) or 0.0) for started, seconds in timed]
     span: datetime.timedelta = max(ends) - min(started for started, _ in timed)
-    return span.total_seconds() / _SECONDS_AN_HOUR
+    return span.total_seconds() / SECONDS_AN_HOUR
 
 
 def _notes(lines: Sequence[CostLine], saved: Sequence[Saved], why: str | None) -> Iterable[str]:

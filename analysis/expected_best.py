@@ -25,6 +25,7 @@ import numpy as np
 from scipy import special
 
 from analysis.comparison import Array
+from analysis.costs import SECONDS_AN_HOUR
 from analysis.search_rows import Search, SearchTrial, read_search
 from analysis.statistics import Interval
 from gansearch import schema
@@ -40,7 +41,6 @@ LEVEL = 0.95
 LEAST_DRAWS = 3
 _SEED = 20140610
 """Of the bootstrap; any number does."""
-_SECONDS_AN_HOUR = 3600
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +180,7 @@ def _draw(number: int, trials: Sequence[SearchTrial]) -> Draw:
 
 
 def _hours(trial: SearchTrial, amount: float | None) -> float | None:
-    return None if trial.seconds is None or amount is None else trial.seconds * amount / _SECONDS_AN_HOUR
+    return None if trial.seconds is None or amount is None else trial.seconds * amount / SECONDS_AN_HOUR
 
 
 def _sum(values: Sequence[float | None]) -> float | None:

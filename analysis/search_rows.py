@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis import statistics
 from analysis.planned_search import Parameter, PlannedSearch, planned_search
 from analysis.records import Row, records
 from gansearch import results, schema
@@ -94,6 +95,15 @@ class Search:
         return tuple(t for t in self.trials if t.value is not None)
 
     @property
+    def means(self) -> dict[int, float]:
+        """Each configuration's value by its number, the mean over its seeds; those that have none are left out."""
+        groups: dict[int, list[float]] = collections.defaultdict(list)
+        for trial in self.trials:
+            if trial.value is not None:
+                groups[trial.number].append(trial.value)
+        return {number: statistics.mean(own) for number, own in groups.items()}
+
+    @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The searched parameters; none without a plan."""
         return () if self.plan is None else self.plan.parameters
@@ -176,13 +186,13 @@ def _trials(rows: Sequence[Row], plan: PlannedSearch | None) -> list[SearchTrial
             error=row["error"],
             values={} if plan is None else plan.values(row),
             value=_value(row),
-            valid=_finite(row["valid_ll_mean"]) if row["status"] == schema.COMPLETE else None,
+            valid=finite(row["valid_ll_mean"]) if row["status"] == schema.COMPLETE else None,
             epochs=row["epochs"],
             budget=row["cfg_algorithm_epochs"],
-            seconds=_finite(row["run_seconds"]),
+            seconds=finite(row["run_seconds"]),
             threads=row["run_threads"],
-            gpu_share=_finite(row["run_gpu_share"]),
-            flops=_finite(row["flops"]),
+            gpu_share=finite(row["run_gpu_share"]),
+            flops=finite(row["flops"]),
             started=_python_time(row["run_started"]),
         )
         for row in rows
@@ -203,7 +213,7 @@ def _numbers(rows: Sequence[Row]) -> dict[str, int]:
 def _value(row: Row) -> float | None:
     if row["status"] in (*BAD, *schema.UNFINISHED):
         return None
-    return _finite(row["report_last_ll_mean" if row["cfg_score_at"] == "last" else "report_ll_mean"])
+    return finite(row["report_last_ll_mean" if row["cfg_score_at"] == "last" else "report_ll_mean"])
 
 
 def _python_time(value: Any) -> datetime.datetime | None:
@@ -212,7 +222,8 @@ def _python_time(value: Any) -> datetime.datetime | None:
     return found
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """Return a value; None for one that is missing or not finite."""
     return value if value is not None and math.isfinite(value) else None
 
 

@@ -4,7 +4,7 @@ Confirm rows are ranked once there are any that were not merely interrupted; bef
 Configurations whose trials of the stage all completed come first: the mean of one that lost seeds is over
 survivors, and is too high where the scheduler stopped the worse ones. Among them the highest mean validation
 score leads. Only COMPLETE rows have a score, and only rows under the protocol of the search rows are ranked.
-Test scores are dropped before anything is looked at.
+Test scores are not among the columns that are read (`trial_columns.COLUMNS`).
 """
 
 from __future__ import annotations

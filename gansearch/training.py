@@ -126,7 +126,7 @@ class Training:
     @property
     def curve(self) -> Sequence[Row]:
         """The trial's reports so far, those before its checkpoint among them."""
-        return tuple(self._curves)
+        return self._curves
 
     def to_next_report(self) -> Ending | None:
         """Train to the next report and write it; return how training ended, or None where it goes on."""

@@ -10,7 +10,7 @@ import optuna
 import plotly.graph_objects as go
 
 from analysis.cells import counted
-from analysis.costs import Costs
+from analysis.costs import SECONDS_AN_HOUR, Costs
 from analysis.expected_best import ExpectedBest, best_so_far, draws, expected_best_of
 from analysis.optuna_studies import STATES, frozen_trial, silent, study_of
 from analysis.plots import style
@@ -20,7 +20,6 @@ from gansearch.errors import ResultsError
 
 MOST_TIMED = 400
 """Trials in the timeline, at most."""
-_SECONDS_AN_HOUR = 3600
 _SEED = 20140610
 _STATE_COLOURS = {"COMPLETE": style.BLUE, "PRUNED": style.GREY, "FAIL": style.RED}
 _AXIS = "best validation log-likelihood, nats"
@@ -136,7 +135,7 @@ def timeline(search: Search) -> tuple[str, go.Figure]:
     elapsed = (max(end for _, end in spans) - min(start for start, _ in spans)).total_seconds() if spans else 0.0
     busy = math.fsum((end - start).total_seconds() for start, end in spans)
     ran = f", {busy / elapsed:.2g} at a time on average" if elapsed else ""
-    words = f"{counted(len(timed), 'trial')}{shown} ran within {elapsed / _SECONDS_AN_HOUR:.3g} hours{ran}."
+    words = f"{counted(len(timed), 'trial')}{shown} ran within {elapsed / SECONDS_AN_HOUR:.3g} hours{ran}."
     words += " PRUNED is STOPPED; FAIL is any other end without a score."
     return words, style.styled(made, height=min(700, 160 + 14 * len(drawn)))
 

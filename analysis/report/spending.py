@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from analysis.costs import Amount
+from analysis.costs import SECONDS_AN_HOUR, Amount
 from analysis.report.plots import COSTS, drawing
 from analysis.report.section import Content
 from analysis.report.sources import Sources
 from analysis.report.words import duration
 
-SECONDS_AN_HOUR = 3600
 _HEAD = ("stage", "status", "trials", "epochs", "time", "in training", "in scoring", "CPU-hours", "GPU-hours")
 
 

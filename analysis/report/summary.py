@@ -7,12 +7,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from analysis.cells import counted
+from analysis.costs import SECONDS_AN_HOUR
 from analysis.finalists import Comparison, Estimate, Finalist, Funnel
 from analysis.records import Row
 from analysis.report.marks import FlagCount, count_flags
 from analysis.report.section import Content, sentence
 from analysis.report.sources import Sources
-from analysis.report.spending import SECONDS_AN_HOUR
 from analysis.report.words import brief, difference, duration, ends, listed, mean_of
 from analysis.selection import Choice
 from gansearch import schema

@@ -55,6 +55,8 @@ class Following:
             curve: its rows of `curves` so far, in the order of their epochs: from the first one on where the trial
                 goes on from a checkpoint.
         """
+        if not self._destinations:
+            return
         self._start(draft)
         for row in curve:
             if row["epoch"] > self._epoch:
