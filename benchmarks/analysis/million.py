@@ -173,7 +173,7 @@ def tables(found: Mapping[str, Any]) -> str:
 
 def where(load: Sequence[float]) -> str:
     """Return the machine, what it runs and how busy it was before and after, in words."""
-    from benchmarks.scale.report import machine
+    from benchmarks.machine import machine
 
     there = machine()
     versions = ", ".join(f"{name} {version}" for name, version in there["versions"].items())

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale.report import machine, tables
+from benchmarks.machine import machine
+from benchmarks.scale.report import tables
 from benchmarks.scale.studies import CONCURRENT
 
 

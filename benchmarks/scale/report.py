@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import torch
-
+from benchmarks.machine import Figures
 from benchmarks.scale.figures import windows
-from gansearch.provenance import device_name, versions
-
-Figures = Mapping[str, Any]
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
-    return {
-        "processor": device_name(torch.device("cpu")),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "versions": versions(),
-    }
 
 
 def tables(where: Figures, found: Sequence[Figures]) -> str:
     """Return the tables of all measurements.
 
     Args:
-        where: what `machine` returned.
+        where: what `benchmarks.machine.machine` returned.
         found: what `measure` returned, in order; kinds that were not measured have no part in them.
     """
     named = ", ".join(f"{name} {version}" for name, version in where["versions"].items())

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.machine import machine
 from benchmarks.scale.__main__ import jobs
-from benchmarks.scale.report import growth, machine, tables
+from benchmarks.scale.report import growth, tables
 
 SWEEP: dict[str, Any] = {
     "kind": "no-op",
