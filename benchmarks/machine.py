@@ -67,6 +67,10 @@ class Times:
         """The shortest time, in seconds: the one least disturbed."""
         return min(self.seconds)
 
+    def each(self, times: int) -> Times:
+        """Return the times of one thing, where each is that of so many in a row."""
+        return Times(tuple(seconds / times for seconds in self.seconds))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON has them."""
         return {"median": self.median, "fastest": self.fastest, "seconds": list(self.seconds)}
@@ -121,6 +125,23 @@ class Ratio:
     target: float | None = None
     at_most: bool = False
     note: str = ""
+
+    @classmethod
+    def of(cls, name: str, above: Times, below: Times, target: float | None = None, *, at_most: bool = False) -> Ratio:
+        """Return the ratio of two times of `interleave`: the median over its rounds, beside the least and the most.
+
+        The two times of a round stand side by side, so what slows the machine for a while slows both.
+
+        Args:
+            name: what is divided by what.
+            above: the times that are divided.
+            below: the times that they are divided by, of the same rounds.
+            target: what the ratio should be.
+            at_most: whether the target is a ceiling.
+        """
+        each = [a / b for a, b in zip(above.seconds, below.seconds, strict=True)]
+        note = f"{min(each):.2f} to {max(each):.2f}"
+        return cls(name=name, value=statistics.median(each), target=target, at_most=at_most, note=note)
 
     @property
     def reached(self) -> bool | None:

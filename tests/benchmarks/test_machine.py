@@ -55,6 +55,17 @@ def test_times_tell_median_and_fastest() -> None:
     assert times.to_dict() == {"median": 2.5, "fastest": 1.0, "seconds": [3.0, 1.0, 7.0, 2.0]}
 
 
+def test_times_of_several_in_a_row_are_shared_out() -> None:
+    assert Times((3.0, 1.0)).each(4) == Times((0.75, 0.25))
+
+
+def test_ratio_of_times_is_the_median_over_rounds() -> None:
+    found = Ratio.of("a / b", Times((2.0, 9.0, 40.0)), Times((1.0, 3.0, 10.0)), 3.5)
+    assert (found.value, found.note, found.reached) == (3.0, "2.00 to 4.00", False)
+    with pytest.raises(ValueError, match="shorter"):
+        Ratio.of("a / b", Times((2.0, 9.0)), Times((1.0,)))
+
+
 @pytest.mark.parametrize(
     ("value", "target", "at_most", "reached"),
     [(1.3, 1.3, False, True), (1.29, 1.3, False, False), (2.5, 2.5, True, True), (2.6, 2.5, True, False)],
