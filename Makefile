@@ -11,6 +11,9 @@ PYTEST := $(BIN)/python -m pytest
 # A run directory holds one sweep: each quickstart has its own.
 QUICKSTART := runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 
+# Each prints its tables; see benchmarks/README.md.
+BENCHMARKS := $(basename $(notdir $(wildcard $(patsubst %,benchmarks/%.py,training parzen packed startup))))
+
 # The stamps are younger than the files that decide what is installed.
 ifdef VENV_READY
 STAMP :=
@@ -20,7 +23,7 @@ endif
 STAMP_LOWEST := $(VENV_LOWEST)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test test-slow test-lowest lint format types contracts
+.PHONY: help venv quickstart test test-slow test-lowest bench lint format types contracts
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -42,6 +45,9 @@ test-slow: $(STAMP) ## the end-to-end tests
 
 test-lowest: $(STAMP_LOWEST) ## the fast tests with the lower bounds of pyproject.toml
 	$(VENV_LOWEST)/bin/python -m pytest -m "not slow"
+
+bench: $(STAMP) ## the benchmarks, in ten minutes on two quiet cores; their figures go to bench/
+	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --json bench/$$name.json || exit 1; echo; done
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
