@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 # A run directory holds one sweep: each quickstart has its own.
 QUICKSTART := runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 
-# Each prints its tables; see benchmarks/README.md.
+# What `make bench` runs: each prints its tables (benchmarks/README.md). BENCH_OPTIONS=--quick for a look.
 BENCHMARKS := $(basename $(notdir $(wildcard $(patsubst %,benchmarks/%.py,training parzen packed startup))))
 
 # The stamps are younger than the files that decide what is installed.
@@ -47,7 +47,7 @@ test-lowest: $(STAMP_LOWEST) ## the fast tests with the lower bounds of pyprojec
 	$(VENV_LOWEST)/bin/python -m pytest -m "not slow"
 
 bench: $(STAMP) ## the benchmarks, in ten minutes on two quiet cores; their figures go to bench/
-	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --json bench/$$name.json || exit 1; echo; done
+	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --json bench/$$name.json $(BENCH_OPTIONS) || exit 1; echo; done
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,9 +1,10 @@
 """The peer of the training benchmark: adversarial nets as most public PyTorch repositories train them.
 
 A Dataset in a DataLoader, a generator and a discriminator as `nn.Module`s, `torch.optim`, a loss from `torch.nn`, and
-`zero_grad`, `backward`, `step`, eagerly; losses are read with `.item()` at every step. Where such loops differ in how
-they load, this one takes the faster way: images lie in memory as floats (a TensorDataset, instead of pictures that are
-decoded and converted one by one), there are no labels to collate, and loading needs no processes of its own.
+`zero_grad`, `backward`, `step`, eagerly; losses are read with `.item()` at every step. Where such loops differ, this
+one takes the faster way: images lie in memory as floats (a TensorDataset, instead of pictures that are decoded and
+converted one by one), there are no labels to collate, loading needs no processes of its own, and maxout finds maxima
+without their places.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Maxout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the maxima, [m, units], of inputs [m, inputs]."""
         pieces: Tensor = self.linear(x)
-        return pieces.view(-1, self.pieces, self.units).max(1).values
+        return pieces.view(-1, self.pieces, self.units).amax(1)
 
 
 class Generator(nn.Module):
