@@ -144,12 +144,14 @@ def calibrate(data: Dataset, protocol: Protocol) -> Calibration:
     Raises:
         DataError: when the test images are locked away, or there are fewer than 2 training images.
         ResultsError: when the cache cannot be written, which is found out before anything is computed.
+        ConfigError: when it is to be computed under another version of the estimator.
     """
     there = find_calibration(data.name, protocol.id, data.digests)
     if there is not None:
         return there
     from analysis.calibration_scores import scores
 
+    protocol.check_current()
     storage.probe(folder())
     digests = {split: data.digests[split] for split in SPLITS}
     made = Calibration(dataset=data.name, protocol_id=protocol.id, digests=digests, rows=scores(data, protocol))

@@ -39,7 +39,7 @@ def scored_data(run: Location | str, *, skip_damaged: bool = False) -> ScoredDat
 
     Raises:
         ResultsError: when the run cannot be read, has no trials, or those are of several data sets.
-        ConfigError: when a protocol of it is of another version of the estimator.
+        ConfigError: when a protocol of it is of a later version of the estimator.
     """
     columns = ["cfg_dataset_name", *DIGESTS.values(), "protocol_id", "protocol_json"]
     rows, _ = results.read_arrow(run, schema.TRIALS, columns=columns, coded=columns, skip_damaged=skip_damaged)
@@ -71,7 +71,7 @@ def parse_protocol(text: str | None, where: str) -> Protocol:
 
     Raises:
         ResultsError: when it is no protocol that this version knows.
-        ConfigError: when it is of another version of the estimator.
+        ConfigError: when it is of a later version of the estimator.
     """
     try:
         return Protocol(**json.loads(text or ""))

@@ -142,14 +142,17 @@ def read_protocol(value: object, where: str) -> Protocol:
     """Return the protocol that a shipped name or an inline mapping of its fields stands for.
 
     Raises:
-        ConfigError: when it is neither, or breaks a rule of `Protocol`.
+        ConfigError: when it is neither, breaks a rule of `Protocol`, or is of another version of the estimator.
     """
     if isinstance(value, str):
         with located(where):
             return protocols.protocol(value)
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where} must be the name of a score protocol or a mapping of its fields, got {value!r}")
-    return parsing.build(Protocol, value, where)
+    found = parsing.build(Protocol, value, where)
+    with located(where):
+        found.check_current()
+    return found
 
 
 def read_seed(value: object) -> int | None:

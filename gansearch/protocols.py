@@ -18,7 +18,7 @@ SIGMA_LOWEST, SIGMA_HIGHEST = 1e-6, 1e6
 """Bandwidths that can be asked for: far beyond any of use, and well within the range of float32."""
 
 # Raise it when a choice of the estimator that is not a field changes: scores move, and so must ids.
-_ESTIMATOR = 1
+_ESTIMATOR = 2
 
 # The name is part of file names.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -41,7 +41,8 @@ class Protocol:
         space: `unit`, pixels in [0,1].
         dtype: precision of the distances, `float32` or `float64`; sums are always float64.
         estimator: version of the estimator's fixed choices: sampling blocks, subset hash, refinement; raised
-            when one changes. 1 so far.
+            when one changes. This version scores under 2 only; rows under 1, whose refinement halved brackets on
+            all points, can be read.
     """
 
     name: str
@@ -70,8 +71,10 @@ class Protocol:
                 f"{where}: {SIGMA_LOWEST:g} <= sigma_min < sigma_max <= {SIGMA_HIGHEST:g} must hold, "
                 f"got {self.sigma_min} and {self.sigma_max}"
             )
-        if self.estimator != _ESTIMATOR:
-            raise ConfigError(f"{where}: estimator must be {_ESTIMATOR}, this version's, got {self.estimator}")
+        if not 1 <= self.estimator <= _ESTIMATOR:
+            raise ConfigError(
+                f"{where}: estimator must be from 1 to {_ESTIMATOR}, this version's, got {self.estimator}"
+            )
         for field, legal in (
             ("valid_subset", ("all", "first", "random")),
             ("space", ("unit",)),
@@ -91,6 +94,15 @@ class Protocol:
         content = self.to_dict()
         del content["name"]
         return f"{self.name}-{digest(content, 4)}"
+
+    def check_current(self) -> None:
+        """Raise ConfigError unless this version can score under the protocol, rather than only read its rows."""
+        if self.estimator != _ESTIMATOR:
+            raise ConfigError(
+                f"protocol {self.id} is of version {self.estimator} of the estimator, and this gansearch scores under "
+                f"version {_ESTIMATOR}: scores of the two do not compare",
+                hint="start a new run, or go on with the gansearch that made this one",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON-able values."""

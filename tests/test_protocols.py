@@ -43,35 +43,45 @@ def test_the_id_changes_with_every_field_and_its_digest_not_with_the_name() -> N
 
 
 def test_the_id_changes_with_the_estimator() -> None:
-    later = changed(BASE)
-    object.__setattr__(later, "estimator", 2)  # which this version refuses
-    assert later.id != BASE.id
+    assert changed(BASE, estimator=1).id != BASE.id
+
+
+def test_earlier_estimators_are_read_but_not_scored_under() -> None:
+    earlier = changed(protocol("full"), estimator=1)
+    assert earlier.id == "full-24c679e0"  # as in the rows of that time
+    assert earlier.describe().startswith("full-24c679e0: 10,000 samples")
+    images = torch.rand(7, 3, generator=torch.Generator().manual_seed(0))
+    for refused in (earlier.check_current, lambda: parzen.fit_sigma(images, images[:5], earlier)):
+        with pytest.raises(ConfigError, match=r"protocol full-24c679e0 is of version 1 .* under version 2"):
+            refused()
+    protocol("full").check_current()
 
 
 def test_the_estimators_fixed_choices_are_those_of_its_version() -> None:
     tried: list[float] = []
 
-    def evaluate(sigmas: tuple[float, ...]) -> torch.Tensor:
-        logs = [math.log(sigma) for sigma in sigmas]
-        tried.extend(round(log, 6) for log in logs)
-        return torch.tensor([[-(log**2)] for log in logs], dtype=torch.float64)
+    def evaluate(sigmas: tuple[float, ...]) -> list[parzen.Peak]:
+        tried.extend(round(math.log(sigma), 6) for sigma in sigmas)
+        curve = [(math.log(sigma), sigma) for sigma in sigmas]
+        return [parzen.Peak(s, torch.zeros(1).double(), -(t**4), -4 * t**3, -12 * t**2, -(t**3)) for t, s in curve]
 
-    # The grid's best point is the maximum: the bracket is halved around it, and the vertex is it again.
-    step = 0.06
-    parzen._refine(evaluate, 1.0, evaluate((1.0,))[0], step, -(step**2), -(step**2))
+    # Newton's method takes a third off each time here, as long as that is more than 1e-4.
+    parzen.climb(evaluate, (math.exp(0.0009),), 0.1, 10.0)
     subset = parzen.fixed_subset(10_000, 1_000).tolist()
     choices = {
         "samples a block of noise": adversarial.SAMPLE_BLOCK,
         "hash of the fixed subset": digest(subset, 8),
+        "points that see the whole grid": parzen.GRID_POINTS,
         "bandwidths that refinement tries": tried,
     }
-    version_1 = {
+    version_2 = {
         "samples a block of noise": 1_000,
         "hash of the fixed subset": "12d1103763c3df02",
-        "bandwidths that refinement tries": [0, -0.03, 0.03, -0.015, 0.015, -0.0075, 0.0075, 0],
+        "points that see the whole grid": 1_000,
+        "bandwidths that refinement tries": [0.0009, 0.0006, 0.0004, 0.000267],
     }
-    assert BASE.estimator == 1
-    assert choices == version_1, "scores move: raise the version `Protocol.estimator`, then pin the new choices here"
+    assert BASE.estimator == 2
+    assert choices == version_2, "scores move: raise the version `Protocol.estimator`, then pin the new choices here"
 
 
 def test_a_protocol_survives_json() -> None:
@@ -90,8 +100,8 @@ def test_a_protocol_survives_json() -> None:
         ({"sigma_max": math.inf}, ["sigma_max", "inf"]),
         ({"sigma_min": 9e-7}, ["sigma_min", "1e-06 <=", "9e-07"]),
         ({"sigma_max": 1e160}, ["sigma_max", "<= 1e+06", "1e+160"]),
-        ({"estimator": 0}, ["estimator must be 1", "0"]),
-        ({"estimator": 2}, ["estimator must be 1", "2"]),
+        ({"estimator": 0}, ["estimator must be from 1 to 2", "0"]),
+        ({"estimator": 3}, ["estimator must be from 1 to 2", "3"]),
         ({"sigma_points": 1}, ["sigma_points", "1"]),
         ({"valid_subset": "frist"}, ["valid_subset", "frist", "did you mean 'first'?"]),
         ({"valid_count": 0}, ["valid_count", "0"]),

@@ -19,7 +19,8 @@ import math
 import torch
 
 from gansearch.core.datasets import to_unit
-from gansearch.core.parzen import fixed_subset, full_precision
+from gansearch.core.distances import full_precision
+from gansearch.core.parzen import fixed_subset
 from gansearch.core.shapes import Float, Float64, Int64, Tensor, UInt8
 
 # Samples, training images and validation images compared: enough that coverage is known to about .01.

@@ -155,8 +155,8 @@ def test_provenance_names_versions_data_protocols_and_machines(page: str) -> Non
     text = words(page)["provenance"]
     for said in ("0123456789ab", "2.11.0", "11111111", "22222222", "33333333", "node-1", "A processor (AVX2)"):
         assert said in text
-    assert "full-24c679e0: 10,000 samples" in text
-    assert "published-2014-8ffc6265: 10,000 samples" in text
+    assert "full-dd45c717: 10,000 samples" in text
+    assert "published-2014-3748b8ec: 10,000 samples" in text
 
 
 def test_the_page_carries_the_files_that_its_commands_take(run: Path, page: str) -> None:

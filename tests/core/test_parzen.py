@@ -13,8 +13,9 @@ import pytest
 import torch
 from sklearn.neighbors import KernelDensity
 
-from gansearch.core import parzen
+from gansearch.core import distances
 from gansearch.core.datasets import as_tensor, load, to_unit
+from gansearch.core.distances import full_precision
 from gansearch.core.parzen import fit_sigma, log_likelihood, mean_and_se
 from tests.core.densities import ROUNDING_TOLERANCE, enlarged_digits, normal, protocol, reference
 
@@ -132,6 +133,35 @@ def test_samples_that_all_overflow_have_no_score(digits: tuple[torch.Tensor, tor
     assert log_likelihood(samples, points, 0.17, dtype="float64").isfinite().all()
 
 
+@pytest.mark.parametrize("n", [1, 79, 80, 81, 399, 400, 401, 1_234])
+def test_row_sums_and_minima_by_chunks(n: int) -> None:
+    values = normal(3, 7, n)
+    least, place = distances._row_minima(values)
+    assert torch.equal(least, values.amin(1))
+    assert torch.equal(values[torch.arange(7), place], least)
+    terms = values.exp2()
+    # A sum of 80 positive float32 terms errs by less than 80 x 2^-24 of itself, in whatever order it is taken.
+    error = distances._row_sums(terms) / terms.double().sum(1) - 1
+    assert error.abs().max().item() < 80 * 2**-24
+
+
+def test_moments_are_the_derivatives(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
+    samples, points = digits
+    n, d = points.shape
+    step, sigma = 1e-3, 0.17
+    sigmas = tuple(sigma * math.exp(t) for t in (-step, 0, step))
+    of = distances.Distances(samples, points, "float64")
+    below, at, above = of.log_likelihood(sigmas, n)
+    ll, first, second = of.moments((sigma,), n)[0]
+    assert torch.equal(ll, at)
+    # Central differences err by step^2 / 6 and step^2 / 12 of the third and fourth derivatives, about 4 and 8 times
+    # the first moment (and more where many samples are about as near), which is about d.
+    torch.testing.assert_close(first - d, (above - below) / (2 * step), rtol=0, atol=10 * d * step**2)
+    torch.testing.assert_close(
+        second - 2 * first, (above - 2 * at + below) / step**2, rtol=0, atol=10 * d * step**2 + 1e-3
+    )
+
+
 @pytest.mark.parametrize("block", [1, 7, 64, 169, 170, 1_000])
 def test_block_size_changes_nothing(digits: tuple[torch.Tensor, torch.Tensor], block: int) -> None:
     torch.testing.assert_close(
@@ -230,7 +260,7 @@ def test_user_precision_changes_nothing_and_is_kept(
 
 def test_precision_is_put_back_after_an_error(user_precision: None) -> None:
     torch.set_float32_matmul_precision("high")
-    with pytest.raises(RuntimeError, match="inside"), parzen.full_precision(torch.device("cpu")):
+    with pytest.raises(RuntimeError, match="inside"), full_precision(torch.device("cpu")):
         raise RuntimeError("inside")
     assert torch.get_float32_matmul_precision() == "high"
 

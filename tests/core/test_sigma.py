@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from scipy.optimize import minimize_scalar
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gansearch.core import parzen
-from gansearch.core.parzen import fit_sigma, fixed_subset, log_likelihood, valid_subset
+from gansearch.core import distances, parzen
+from gansearch.core.parzen import Peak, climb, fit_sigma, fixed_subset, log_likelihood, valid_subset
 from gansearch.protocols import PROTOCOLS
 from tests.core.densities import ROUNDING_TOLERANCE, enlarged_digits, normal, protocol, reference
+
+Evaluate = Callable[[tuple[float, ...]], list[Peak]]
 
 
 @pytest.fixture(scope="module")
@@ -54,45 +57,81 @@ class _PeakMemory(TorchDispatchMode):
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, points = normal(0, 700, 30), normal(1, 900, 30)
-    block_bytes, all_distances = 10_000, 700 * 900 * 4
-    monkeypatch.setattr(parzen, "_BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr(parzen, "_MIN_ROWS", 1)
-    monkeypatch.setattr(parzen, "_CHUNK", 50)
-    monkeypatch.setattr(parzen, "_CACHE_BYTES", all_distances - 1)
+    block_bytes, tile_bytes, all_distances = 30_000, 6_000, 700 * 900 * 4
+    monkeypatch.setattr(parzen, "GRID_POINTS", 250)
+    monkeypatch.setattr(distances, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(distances, "_TILE_BYTES", tile_bytes)
+    monkeypatch.setattr(distances, "_MIN_ROWS", 1)
+    monkeypatch.setattr(distances, "_CHUNK", 50)
+    monkeypatch.setattr(distances, "_CACHE_BYTES", 0)
     with _PeakMemory() as peak:
         fit_sigma(samples, points, protocol(sigma_points=5))
-    # A copy of each set, the grid's values (twice) with those of the best point, three blocks, and half a
-    # block for what has one number a sample or a point of the block.
-    bound = 700 * 30 * 4 + 900 * 30 * 4 + (2 * 5 + 1) * 900 * 8 + 3.5 * block_bytes
+    # A copy of each set, the values of three passes (of three bandwidths with two moments; twice of one), three orders
+    # of the points, a block, two tiles, and half a block for what has one number a sample or a point of the block.
+    bound = 700 * 30 * 4 + 900 * 30 * 4 + (9 + 3 + 3 + 3) * 900 * 8 + 1.5 * block_bytes + 2 * tile_bytes
     assert peak.bytes < bound < all_distances / 4
-    monkeypatch.setattr(parzen, "_CACHE_BYTES", all_distances)
+    kept = 100 * 700 * 4
+    monkeypatch.setattr(distances, "_CACHE_BYTES", kept)
+    with _PeakMemory() as peak:
+        fit_sigma(samples, points, protocol(sigma_points=5))
+    assert kept < peak.bytes < kept + bound < all_distances / 2
+    monkeypatch.setattr(distances, "_CACHE_BYTES", all_distances)
     with _PeakMemory() as peak:
         fit_sigma(samples, points, protocol(sigma_points=5))
     assert all_distances < peak.bytes < all_distances + bound
 
 
-@pytest.mark.parametrize("shift", [-0.75, -0.125, 0.0, 0.5])
-def test_refinement_returns_the_values_at_its_sigma(shift: float) -> None:
-    """A cusp on one of the halved steps: the parabola's vertex is no better than the last step's best."""
-    sigma, step, offsets = 0.2, 0.16, torch.tensor([0.0, 0.1, 0.3])
-
-    def evaluate(sigmas: tuple[float, ...]) -> torch.Tensor:
-        return torch.stack([-abs(math.log(s / sigma) - shift * step) + offsets for s in sigmas]).double()
-
-    ends = evaluate((sigma * math.exp(-step), sigma * math.exp(step))).mean(1).tolist()
-    refined, ll = parzen._refine(evaluate, sigma, evaluate((sigma,))[0], step, *ends)
-    assert refined == pytest.approx(sigma * math.exp(shift * step))
-    torch.testing.assert_close(ll, evaluate((refined,))[0])
-
-
-def test_cached_and_recomputed_distances_give_the_same_fit(
-    digits: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cache", [0, 60 * 450 * 4])
+def test_kept_and_recomputed_distances_give_the_same_fit(
+    digits: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch, cache: int
 ) -> None:
-    cached = fit_sigma(*digits, protocol())
-    monkeypatch.setattr(parzen, "_CACHE_BYTES", 0)
-    again = fit_sigma(*digits, protocol())
-    assert again.sigma == cached.sigma
-    assert torch.equal(again.valid_ll, cached.valid_ll)
+    monkeypatch.setattr(parzen, "GRID_POINTS", 50)
+    kept = fit_sigma(*digits, protocol(), block=20)
+    monkeypatch.setattr(distances, "_CACHE_BYTES", cache)
+    again = fit_sigma(*digits, protocol(), block=20)
+    assert again.sigma == kept.sigma
+    assert torch.equal(again.valid_ll, kept.valid_ll)
+
+
+def _along(mean: Callable[[float], tuple[float, float, float]], em: float, tried: list[float]) -> Evaluate:
+    """Return what a curve of (value, slope, bend) in log sigma says; expectation maximisation goes the part `em`."""
+
+    def evaluate(sigmas: tuple[float, ...]) -> list[Peak]:
+        tried.extend(sigmas)
+        found = [(sigma, *mean(math.log(sigma))) for sigma in sigmas]
+        return [
+            Peak(s, torch.tensor([m], dtype=torch.float64), m, slope, bend, em * slope) for s, m, slope, bend in found
+        ]
+
+    return evaluate
+
+
+def test_a_newton_step_that_falls_gives_way_to_one_that_cannot() -> None:
+    tried: list[float] = []
+
+    def mean(t: float) -> tuple[float, float, float]:
+        """The logarithm of the hyperbolic cosine: from |t| > 1.09 on Newton's method runs away from its vertex."""
+        return -math.log(math.cosh(t)), -math.tanh(t), -1 / math.cosh(t) ** 2
+
+    peak = climb(_along(mean, 0.9, tried), (math.exp(1.5),), math.exp(-9), math.exp(9))
+    assert math.log(tried[1]) == pytest.approx(1.5 - math.sinh(3) / 2)
+    assert math.log(tried[2]) == pytest.approx(1.5 - 0.9 * math.tanh(1.5))
+    assert math.log(peak.sigma) == pytest.approx(0, abs=1e-4)
+    assert peak.ll.item() == peak.mean
+
+
+def test_where_the_curve_bends_upwards_newtons_method_is_not_asked() -> None:
+    tried: list[float] = []
+    climb(_along(lambda t: (math.cos(t), -math.sin(t), -math.cos(t)), 0.5, tried), (math.exp(2),), 0.01, math.exp(3))
+    assert math.log(tried[1]) == pytest.approx(2 - 0.5 * math.sin(2))
+    assert math.log(tried[-1]) == pytest.approx(0, abs=1e-3)
+
+
+def test_the_climb_begins_at_the_best_and_stays_between_its_ends() -> None:
+    tried: list[float] = []
+    evaluate = _along(lambda t: (-(t**2), -2 * t, -2.0), 0.5, tried)
+    assert climb(evaluate, (2.0, 1.5, 3.0), 1.2, 3.0).sigma == 1.2
+    assert tried == [2.0, 1.5, 3.0, 1.2]  # the end is not tried twice
 
 
 def test_refined_sigma_is_the_maximum(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -104,9 +143,8 @@ def test_refined_sigma_is_the_maximum(digits: tuple[torch.Tensor, torch.Tensor])
         method="bounded",
         options={"xatol": 1e-6},
     )
-    # The parabola's error: step^2 / 3 of the last step, which is below .01.
-    assert math.log(fit.sigma) == pytest.approx(best.x, abs=1e-4)
-    # d/2 times twice that squared is 1e-5; float32 adds its rounding.
+    assert math.log(fit.sigma) == pytest.approx(best.x, abs=parzen._CLOSE)
+    # d times that squared is 1e-5; float32 adds its rounding.
     assert fit.valid_ll.mean().item() == pytest.approx(-best.fun, abs=ROUNDING_TOLERANCE)
     assert not fit.at_edge
 
@@ -118,6 +156,55 @@ def test_refinement_never_loses_to_the_grid(digits: tuple[torch.Tensor, torch.Te
         assert coarse.sigma in coarse.grid_sigmas
         assert coarse.valid_ll.mean().item() == max(coarse.grid_lls) == max(refined.grid_lls)
         assert refined.valid_ll.mean().item() >= coarse.valid_ll.mean().item()
+
+
+@pytest.mark.parametrize("n_grid", [2, 17, 80])
+def test_a_subset_finds_the_sigma_of_all_points(
+    digits: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch, n_grid: int
+) -> None:
+    samples, points = digits
+    whole = fit_sigma(samples, points, protocol())
+    monkeypatch.setattr(parzen, "GRID_POINTS", n_grid)
+    fit = fit_sigma(samples, points, protocol())
+    assert math.log(fit.sigma) == pytest.approx(math.log(whole.sigma), abs=2 * parzen._CLOSE)
+    torch.testing.assert_close(
+        fit.valid_ll, log_likelihood(samples, points, fit.sigma), rtol=0, atol=ROUNDING_TOLERANCE
+    )
+    subset = points[fixed_subset(len(points), n_grid)]
+    expected = [reference(samples, subset, sigma).mean() for sigma in fit.grid_sigmas]
+    # float32, relative to 1e5 nats at the smallest sigma.
+    np.testing.assert_allclose(fit.grid_lls, expected, rtol=1e-5, atol=ROUNDING_TOLERANCE)
+
+
+def test_a_misleading_subset_costs_nothing_that_was_promised(
+    digits: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its points are samples themselves, so that on it the smallest sigma is best; on all points it is far from it."""
+    samples, points = digits[0], digits[1].clone()
+    points[fixed_subset(len(points), 9)] = samples[:9]
+    monkeypatch.setattr(parzen, "GRID_POINTS", 9)
+    fit = fit_sigma(samples, points, protocol(sigma_min=0.02))
+    assert max(fit.grid_lls) == fit.grid_lls[0]
+    ends = [log_likelihood(samples, points, sigma).mean().item() for sigma in fit.grid_sigmas[:2]]
+    assert fit.valid_ll.mean().item() >= max(ends)
+    assert not fit.at_edge
+    # A maximum: lower on both sides.
+    around = [log_likelihood(samples, points, fit.sigma * by).mean().item() for by in (0.99, 1.01)]
+    assert fit.valid_ll.mean().item() > max(around)
+
+
+def test_a_point_outside_the_subset_that_is_not_finite_leaves_no_sigma(
+    digits: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parzen, "GRID_POINTS", 9)
+    samples, points = digits[0], digits[1].clone()
+    outside = next(i for i in range(len(points)) if i not in fixed_subset(len(points), 9).tolist())
+    points[outside, 3] = math.nan
+    fit = fit_sigma(samples, points, protocol())
+    assert all(map(math.isfinite, fit.grid_lls))
+    assert math.isnan(fit.sigma)
+    assert fit.valid_ll.isnan().all()
+    assert not fit.at_edge
 
 
 def test_two_humps_are_searched_by_the_whole_grid() -> None:
