@@ -50,7 +50,7 @@ STEPS_PER_EPOCH = 500
 """Of MNIST in the paper's minibatches of 100."""
 NOISE = 0.1
 """Standard deviation of what is added to training images, to stand for a model's samples."""
-EQUAL_NATS = 1e-2
+EQUAL_NATS = 2e-3
 """Answers are equal that differ by less at every point: what the estimator promises of float32."""
 
 
@@ -254,9 +254,9 @@ def main() -> None:
     most = [threads for threads in (1, 2) if threads <= cores]
     parser.add_argument("--threads", type=int, nargs="+", default=most, metavar="N", help="(default: 1 and 2)")
     parser.add_argument("--share", type=int, default=1_000, metavar="N", help="peers: 1 point in N (default: 1,000)")
-    parser.add_argument("--rounds", type=int, metavar="N", help="that count (default: 4)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="that count (default: 3)")
     given = parser.parse_args()
-    rounds = given.rounds or (1 if given.quick else 4)
+    rounds = given.rounds or (1 if given.quick else 3)
     where, found, measured = machine(), [], []
     full, reports = protocol("full"), protocol("report")
     of = problem(full.num_samples)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from analysis.calibration import calibrate
+from analysis.scored_data import parse_protocol
+from gansearch.config_files import read_protocol
 from gansearch.core import adversarial, parzen
 from gansearch.errors import ConfigError
 from gansearch.protocols import PROTOCOLS, Protocol, protocol
 from gansearch.seeds import digest
 from gansearch.spec import TrialSpec
-from tests.trials import FULL, PUBLISHED, REPORT, spec
+from tests.trials import FULL, PUBLISHED, REPORT, digits, spec
 
 BASE = Protocol(name="p", num_samples=70, valid_subset="first", valid_count=11)
 OTHER: dict[str, Any] = {
@@ -55,6 +59,17 @@ def test_earlier_estimators_are_read_but_not_scored_under() -> None:
         with pytest.raises(ConfigError, match=r"protocol full-24c679e0 is of version 1 .* under version 2"):
             refused()
     protocol("full").check_current()
+
+
+def test_runs_of_an_earlier_estimator_are_read_but_not_gone_on_with(tmp_path: Path, monkeypatch: Any) -> None:
+    earlier = changed(protocol("full"), estimator=1)
+    assert parse_protocol(json.dumps(earlier.to_dict()), "a row") == earlier
+    with pytest.raises(ConfigError, match=r"protocols.final: protocol full-24c679e0 is of version 1"):
+        read_protocol(earlier.to_dict(), "protocols.final")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match="protocol full-24c679e0 is of version 1"):
+        calibrate(digits(), earlier)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_estimators_fixed_choices_are_those_of_its_version() -> None:

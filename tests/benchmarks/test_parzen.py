@@ -126,7 +126,7 @@ def test_the_command_prints_its_tables_and_keeps_its_figures(
     nats: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def score(of: Problem, how: Protocol, threads: int, rounds: int, share: int) -> dict[str, Any]:
-        assert (how.num_samples, rounds, share) == (10_000, 4, 1_000)
+        assert (how.num_samples, rounds, share) == (10_000, 3, 1_000)
         found = fixed(threads)[0]
         found["differences"][KDE]["test_nats"] = nats
         return found
