@@ -23,7 +23,8 @@ def show_plan(study: Study, arguments: argparse.Namespace) -> int:
     import torch
 
     from gansearch.search.estimate import estimate
-    from gansearch.search.sweep import check_run_directory, check_study_fits
+    from gansearch.search.run_directory import check_run_directory
+    from gansearch.search.sweep import check_study_fits
 
     if arguments.out is not None:
         check_run_directory(arguments.out)

@@ -54,15 +54,17 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 
 def _sweep(study: Study, arguments: argparse.Namespace) -> int:
     from gansearch.cli.display import shown
+    from gansearch.search.launch import launched
+    from gansearch.search.run_directory import check_run_directory
 
+    check_run_directory(arguments.out.absolute())
     say(f"sweep {study.name} into {arguments.out}: {study.num_trials * study.repeats} trials of {study.epochs} epochs")
-    with shown(study.name) as on_progress:
+    with shown(study.name) as on_progress, launched(study, arguments.address):
         from gansearch.search.sweep import sweep
 
         result = sweep(
             study,
             arguments.out,
-            address=arguments.address,
             on_progress=on_progress,
             on_note=note,
             **data_options(arguments),

@@ -17,11 +17,14 @@ from ray._private import worker as ray_worker
 
 from gansearch.errors import ResourceError
 from gansearch.search.authentication import check_token
+from gansearch.search.imports import cores
 from gansearch.search.replacing import replaced
 
 _PRINTS = "_worker_logs_enabled"
 CONNECT_SECONDS = 10.0
 """Longest wait for a cluster's address to answer."""
+_PRELOAD = {"RAY_preload_python_modules": "gansearch.search.preloaded"}
+"""Ray's setting for what the processes import that it holds ready: what a trial needs, while the driver plans."""
 
 _SETTINGS = {
     # The tables are the record of a sweep: Tune's own files, tables and snapshots are switched off.
@@ -32,19 +35,28 @@ _SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     # The sweep listens to signals itself.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
+_started = threading.Event()
+
+
+def started_here() -> bool:
+    """Return whether `connected` started the Ray that this process is connected to: on this machine alone."""
+    return _started.is_set()
+
+
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, *, trials: int = 0) -> Iterator[None]:
     """Connect to a running cluster, or start Ray on this machine, for the time of the block.
 
     A connection that is there already is used and left open.
 
     Args:
         address: a cluster's address; None for the one that RAY_ADDRESS names, else a local Ray.
+        trials: how many are to run here at a time where Ray is started here. Ray holds a process ready for each
+            core; where trials will take them all, they import at once what a trial needs.
 
     Raises:
         ResourceError: when no cluster answers at the address, or one is given to a process that is connected.
@@ -52,8 +64,13 @@ def connected(address: str | None) -> Iterator[None]:
     with _environment(_SETTINGS), contextlib.ExitStack() as stack:
         if not ray.is_initialized():
             stack.enter_context(_unprinted())
-            _connect(address or os.environ.get("RAY_ADDRESS") or "local")
+            address = address or os.environ.get("RAY_ADDRESS") or "local"
+            with _environment(_PRELOAD if trials >= cores() else {}):
+                _connect(address)
             stack.callback(ray.shutdown)
+            if address == "local":
+                _started.set()
+                stack.callback(_started.clear)
         elif address:
             raise ResourceError(
                 f"this process is connected to a Ray cluster already, so it cannot connect to {address}",

@@ -14,8 +14,6 @@ import math
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scipy.stats import qmc
-
 from gansearch import schema
 from gansearch.search.pairings import INDEXED
 from gansearch.seeds import stream
@@ -191,6 +189,8 @@ def _numbered(
 
 def _sobol(space: Space, seed: int, index: int) -> Iterator[Point]:
     """Yield the points of a scrambled Sobol sequence (Owen 1998) from an index on, a dimension a parameter."""
+    from scipy.stats import qmc  # half a second, which workers and most sweeps can do without
+
     sequence = qmc.Sobol(len(space.parameters), scramble=True, seed=stream(seed, "search/sobol", 0))
     if index:  # SciPy cannot go forward by nothing
         sequence.fast_forward(index)

@@ -29,6 +29,7 @@ from gansearch.search.stopping import Limiter
 from gansearch.search.study import Study
 from gansearch.search.tune_actors import any_loss_survived
 from gansearch.search.tune_memory import first_snapshot_only
+from gansearch.search.tune_start import started_at_once
 from gansearch.search.worker import TrialWorker
 from gansearch.seeds import stream
 from gansearch.storage import remove_tree
@@ -136,6 +137,7 @@ def run_trials(
                 f"`gansearch resume {observer.recorder.run}` goes on, on this cluster when it is back or on another",
             ),
             first_snapshot_only(),
+            started_at_once(),
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", module=r"ray\.tune\.schedulers\.pb2|sklearn\.")

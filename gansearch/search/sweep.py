@@ -6,22 +6,20 @@ Each of `sweep`, `resume` and `confirm` ends with a run directory that the next 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from gansearch import outbox, schema, storage
+from gansearch import outbox, schema
 from gansearch.core.datasets import Dataset, check_fits, describe, load
 from gansearch.errors import ConfigError, ResultsError, nearest
-from gansearch.object_store import RemotePath
 from gansearch.parts import DamagedPartError
-from gansearch.paths import RunPaths
 from gansearch.search import history
 from gansearch.search.capacity import Room, open_room
-from gansearch.search.cluster import connected
+from gansearch.search.cluster import connected, started_here
 from gansearch.search.confirm import check_enough, check_scored
 from gansearch.search.doctor import check_shared
 from gansearch.search.driver import Driver, SweepResult
+from gansearch.search.launch import trials_here
 from gansearch.search.lease import Lease, held
 from gansearch.search.pairings import POPULATION
 from gansearch.search.plan_files import (
@@ -34,6 +32,7 @@ from gansearch.search.plan_files import (
     write_plan,
 )
 from gansearch.search.progress import Progress
+from gansearch.search.run_directory import check_run_directory
 from gansearch.search.strategies import RESUMED
 from gansearch.search.study import Study, load_study
 from gansearch.search.versions import check_versions
@@ -212,26 +211,6 @@ def confirm(
             ).run()
 
 
-def check_run_directory(run: Location) -> None:
-    """Raise ResultsError unless a new sweep can be written to the directory."""
-    paths = RunPaths(run)
-    if paths.plan.exists():
-        raise ResultsError(
-            f"{run} already holds a sweep",
-            hint=f"`gansearch resume {run}` goes on with it; or give another directory with --out",
-        )
-    if run.exists() and not run.is_dir():
-        raise ResultsError(f"{run} is a file, not a directory", hint="give another directory with --out")
-    if run.is_dir() and any(paths.table(name).exists() for name in ("trials", "curves")):
-        raise ResultsError(f"{run} already holds tables of other trials", hint="give another directory with --out")
-    if isinstance(run, RemotePath):
-        storage.probe(run)
-        return
-    existing = next(folder for folder in (run, *run.parents) if folder.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK)):
-        raise ResultsError(f"{run} cannot be written: {existing} is not a writable directory", hint="give another one")
-
-
 def check_study_fits(study: Study) -> None:
     """Raise a UserError unless every configuration of the space can be trained on the study's data set."""
     searched = {p.name: p.domain for p in study.space.parameters}
@@ -256,9 +235,10 @@ def _load(study: Study, data_dir: str | Path | None, download: bool) -> Dataset:
 def _cluster(study: Study, run: Location, address: str | None) -> Iterator[Room]:
     """Connect to a cluster for the time of the block; give the room that it has for the study's trials."""
     destinations(study.track, run)  # a tracker that is not installed is said before Ray is started
-    with connected(address):
-        check_versions()
-        check_shared(run)
+    with connected(address, trials=trials_here(study)):
+        if not started_here():
+            check_versions()
+            check_shared(run)
         yield open_room(study)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ class TrialWorker(tune.Trainable):
     Nothing is written before the first step: with reused actors Tune may set one trial up in two
     processes, and steps only one of them.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Tune would make the trial's folder the current one. Set in the driver, the variable would reach this process
+        # too, but not one that Ray holds ready: Tune would have another one started for each trial.
+        os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+        super().__init__(*arguments, **options)
 
     def setup(  # type: ignore[override]  # Tune hands over `with_parameters` as keywords
         self, config: dict[str, Any], recorder: Recorder, data: Dataset, placement: Placement
