@@ -6,9 +6,11 @@ import gc
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import ray
+from ray import tune
 from ray.air._internal import usage
 from ray.tune.execution import class_cache
 
@@ -57,7 +59,7 @@ def test_tune_neither_counts_callbacks_nor_asks_for_processes_of_its_own() -> No
     count, variables = usage.tag_callbacks, class_cache.DEFAULT_ENV_VARS
     assert variables
     with started_at_once():
-        usage.tag_callbacks([object()])
+        usage.tag_callbacks([tune.Callback()])
         assert class_cache._ActorClassCache().get(type("Any", (), {}))._default_options["runtime_env"] == {}
     assert usage.tag_callbacks is count
     assert class_cache.DEFAULT_ENV_VARS is variables
@@ -73,7 +75,8 @@ def test_processes_that_ray_holds_ready_have_imported_what_a_trial_needs(monkeyp
     with connected(None, trials=cores()):
         assert started_here()
         assert "RAY_preload_python_modules" not in os.environ
-        assert ray.get(ray.remote(Loaded).remote().has.remote("gansearch.search.worker"))
+        actor: Any = ray.remote(Loaded).remote()
+        assert ray.get(actor.has.remote("gansearch.search.worker"))
     assert not started_here()
 
 
