@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 STUDIES = {"digits": "quickstart", "MNIST": "mnist_small"}
 """The shipped study of each data set: one core a trial."""
 WORKERS = 2
-SETTLED_SECONDS = 3.0
+SETTLED_SECONDS = 2.0
 """Between a worker's first epoch and the look at its memory."""
 SWEEP, PEER, STRICT = "first training step", "peer", "peer, once it has imported ray"
 _LONGEST = 60.0
@@ -167,8 +167,10 @@ def measure(data: str, address: str, rounds: int) -> Figures:
         PEER: [one["seconds"] for one in theirs],
         STRICT: [one["after_import"] for one in theirs],
     }
-    memory = {"a worker": [fmean(one["pss"]) for one in ours], "bare": plain, "bare, with ray.tune": tune}
-    return {"times": times, "memory": memory if local else {}, "sweeps": ours}
+    memory: dict[str, list[float]] = {}
+    if local:
+        memory = {"a worker": [fmean(one["pss"]) for one in ours], "bare": plain, "bare, with ray.tune": tune}
+    return {"times": times, "memory": memory, "sweeps": ours}
 
 
 def ratios(name: str, found: Figures) -> list[Ratio]:
