@@ -114,6 +114,11 @@ class DiscriminatorConfig:
             value = getattr(self, name)
             _require(0 <= value < 1, f"discriminator.{name}", "a probability of dropping in [0, 1)", value)
 
+    @property
+    def dropout_rates(self) -> tuple[float, ...]:
+        """Probability of dropping a unit of each activation: the input, then each hidden layer."""
+        return (self.dropout_input, *(self.dropout_hidden for _ in self.hidden))
+
 
 def _check_network(name: str, hidden: tuple[int, ...], init_range: float, max_col_norm: float | None) -> None:
     _require(all(units >= 1 for units in hidden), f"{name}.hidden", "a list of 1 or more units a layer", list(hidden))

@@ -80,6 +80,10 @@ class Draws:
 
         return torch.empty(shape, device=self.device).normal_(generator=self.at(purpose, step))
 
+    def bits_(self, out: torch.Tensor, purpose: str, step: int) -> None:
+        """Fill an int64 tensor with random bits, 64 an entry: the cheapest of draws."""
+        out.random_(-(2**63), None, generator=self.at(purpose, step))
+
     def permutation(self, purpose: str, step: int, n: int) -> torch.Tensor:
         """Return a random order of 0..n-1, int64."""
         import torch

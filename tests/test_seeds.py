@@ -66,6 +66,7 @@ def test_draws_leave_the_global_generator_alone() -> None:
     source.uniform("a", 0, (3, 2), -1, 1)
     source.normal("b", 1, (17,))
     source.permutation("c", 2, 11)
+    source.bits_(torch.empty(13, dtype=torch.int64), "d", 3)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(0)  # nor do they read it
     assert torch.equal(draws(3).normal("b", 1, (17,)), source.normal("b", 1, (17,)))
@@ -91,6 +92,31 @@ def test_draws_have_their_distributions() -> None:
     assert abs(normal.mean()) < STANDARD_DEVIATIONS / N**0.5
     assert abs(normal.var() - 1) < STANDARD_DEVIATIONS * (2 / N) ** 0.5
     assert sorted(source.permutation("p", 0, 29).tolist()) == list(range(29))
+
+
+def test_every_bit_is_a_fair_coin() -> None:
+    words = torch.empty(N, dtype=torch.int64)
+    draws(1).bits_(words, "d", 2)
+    again = torch.empty(N, dtype=torch.int64)
+    draws(1).bits_(again, "d", 2)
+    assert torch.equal(words, again)
+    draws(1).bits_(again, "d", 3)
+    assert not torch.equal(words, again)
+    bits = torch.stack([words >> i & 1 for i in range(64)]).double()  # the sign is one of them
+    assert ((bits.mean(1) - 0.5).abs() < STANDARD_DEVIATIONS * 0.5 / N**0.5).all()
+    # None of 2,016 pairs of bits is correlated.
+    off_diagonal = torch.corrcoef(bits).fill_diagonal_(0)
+    assert off_diagonal.abs().max() < STANDARD_DEVIATIONS / N**0.5
+    assert len(words.unique()) == N
+
+
+@pytest.mark.parametrize("n", [1, 7, 16, 23, 64])
+def test_fewer_bits_are_the_beginning_of_more(n: int) -> None:
+    """The last block of an epoch is shorter: its steps' masks are those that a whole block would give them."""
+    few, many = torch.empty(n, dtype=torch.int64), torch.empty(101, dtype=torch.int64)
+    draws(1).bits_(few, "d", 2)
+    draws(1).bits_(many, "d", 2)
+    assert torch.equal(few, many[:n])
 
 
 @pytest.mark.parametrize(

@@ -7,30 +7,30 @@
         sample m noise samples z
         update G by descending     mean(log(1 - D(G(z))))                         (line 9)
 
-The loop here counts discriminator steps t = 0, 1, ...: each sees m fresh examples, and every k-th is
+`train` counts discriminator steps t = 0, 1, ...: each sees m fresh examples, and every k-th is
 followed (`alternating`) or joined (`simultaneous`) by a generator step.
 
 Deviations from the listing, each a field of the configuration: the non-saturating objective (section 3);
 the simultaneous order and the halved loss of the published code; dropout in D, which the listing leaves
 out and section 5 uses.
 
-The three steps below are pure in everything but the parameters they move: a minibatch holds all the
-randomness of a step, rates come as numbers or as one number a trial, and every tensor may carry leading
-axes of trials. Nothing here waits for the device.
+The steps are pure in everything but the parameters they move: a minibatch holds all the randomness of a
+step, rates come as numbers or as one number a trial, and every tensor may carry leading axes of trials.
+Nothing here waits for a GPU.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
-from gansearch.config import TrialConfig
 from gansearch.core import losses, networks, updates
-from gansearch.core.networks import Networks, Params
+from gansearch.core.networks import Factor, Networks, Params, Rate, Tape
 from gansearch.core.shapes import Bool, Float, Tensor
-from gansearch.core.updates import Proposal, Rate
+from gansearch.core.updates import Adam, Momentum
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -54,11 +54,11 @@ class State:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """The randomness of a pass through both networks.
+    """The randomness of a generator step.
 
     Attributes:
         z: noise samples, [*trials, m, z].
-        masks: D's dropout masks for G(z), one an activation; None for no dropout.
+        masks: D's dropout masks for G(z), one an activation, [*trials, m, units]; None for no dropout.
     """
 
     z: Float[Tensor, "*trials m z"]
@@ -70,96 +70,192 @@ class Minibatch:
     """What one discriminator step sees.
 
     Attributes:
-        noise: noise samples.
         x: examples, [*trials, m, d].
-        masks: D's dropout masks for x, one an activation; None for no dropout.
+        z: noise samples, [*trials, m, z].
+        masks: D's dropout masks for the m examples and then the m samples, one an activation,
+            [*trials, 2m, units]; None for no dropout.
     """
 
-    noise: Noise
     x: Float[Tensor, "*trials m d"]
+    z: Float[Tensor, "*trials m z"]
     masks: Sequence[Tensor] | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """How far a step moves.
+class Rules:
+    """What the players play for, which does not change from step to step.
 
     Attributes:
-        lr_g: generator's learning rate.
-        lr_d: discriminator's learning rate.
-        momentum: momentum of both; unused by Adam.
-        g_update: number of the generator's next update, from 1.
-        d_update: number of the discriminator's next update, from 1.
+        objective: `losses.NON_SATURATING` or `losses.SATURATING`.
+        loss_scale: factor on D's loss.
+        g_max_norm: bound on the norm of each unit's incoming weights in G; None for none.
+        d_max_norm: the same in D.
     """
 
-    lr_g: Rate
-    lr_d: Rate
-    momentum: Rate
-    g_update: int
-    d_update: int
+    objective: Rate
+    loss_scale: Rate
+    g_max_norm: Rate | None
+    d_max_norm: Rate | None
 
 
-def discriminator_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, config: TrialConfig) -> Tensor:
-    """Move D once by ascending its stochastic gradient (line 6); return the measures of `MEASURES`."""
-    with torch.no_grad():
-        fake_images = networks.generate(nets, state.g, batch.noise.z)
-    real, fake, loss_d = _play(state, batch, fake_images, nets, config)
-    _descend(state, {"d": loss_d}, rates, nets, config)
-    return _measure(real, fake, loss_d, losses.generator_loss(fake, config.algorithm.objective))
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """How far a step moves, and whom.
+
+    Attributes:
+        g: how G is updated.
+        d: how D is updated.
+        g_moves: the trials whose G moves in this step, [*trials]; None for all. (k differs from trial to trial.)
+    """
+
+    g: Momentum | Adam
+    d: Momentum | Adam
+    g_moves: Bool[Tensor, "*trials"] | None = None
 
 
-def generator_step(state: State, noise: Noise, rates: Rates, nets: Networks, config: TrialConfig) -> None:
+class Step(NamedTuple):
+    """What is given to step t, counted from the trial's first.
+
+    Attributes:
+        batch: the minibatch.
+        fresh: noise of G's own step; None where G has none of its own.
+        moves: the rates.
+        joint: whether G moves together with D.
+    """
+
+    batch: Minibatch
+    fresh: Noise | None
+    moves: Moves
+    joint: bool
+
+
+class Logits(NamedTuple):
+    """What D said in a step, [*trials, m] each, before it moved.
+
+    Attributes:
+        real: of the examples.
+        fake: of the samples.
+    """
+
+    real: Tensor
+    fake: Tensor
+
+
+class Played(NamedTuple):
+    """What came of a step.
+
+    Attributes:
+        logits: what D said.
+        d_moved: trials whose D moved, [*trials].
+        alive: trials still alive after it, [*trials]: where G was to move, those whose G moved.
+    """
+
+    logits: Logits
+    d_moved: Tensor
+    alive: Tensor
+
+
+def train(state: State, steps: Iterable[Step], nets: Networks, rules: Rules) -> list[Played]:
+    """Play a few steps; return what came of each."""
+    seen = []
+    for step in steps:
+        if step.joint:
+            logits = joint_step(state, step.batch, step.moves, nets, rules)
+        else:
+            logits = discriminator_step(state, step.batch, step.moves, nets, rules)
+        d_moved = state.alive
+        if step.fresh is not None:
+            generator_step(state, step.fresh, step.moves, nets, rules)
+        seen.append(Played(logits, d_moved, state.alive))
+    return seen
+
+
+def discriminator_step(state: State, batch: Minibatch, moves: Moves, nets: Networks, rules: Rules) -> Logits:
+    """Move D once by ascending its stochastic gradient (line 6)."""
+    fake_images = networks.generate(nets, state.g, batch.z)
+    tape = Tape()
+    logits = _judge(state, batch, fake_images, nets, tape)
+    factors = _discriminator_gradient(state, batch, logits, tape, moves, nets, rules)
+    _descend(state, {"d": factors}, logits, moves, rules)
+    return _parted(logits)
+
+
+def generator_step(state: State, noise: Noise, moves: Moves, nets: Networks, rules: Rules) -> None:
     """Move G once by descending its stochastic gradient (line 9) through the D of this moment."""
-    fake_images = networks.generate(nets, state.g, noise.z)
-    fake = networks.discriminate(nets, state.d, fake_images, noise.masks)
-    _descend(state, {"g": losses.generator_loss(fake, config.algorithm.objective)}, rates, nets, config)
+    g_tape, d_tape = Tape(), Tape()
+    fake_images = networks.generate(nets, state.g, noise.z, g_tape)
+    fake = networks.discriminate(nets, state.d, fake_images, noise.masks, d_tape)
+    slope = _image_slope(state, fake, d_tape, noise.masks, moves, nets, rules)
+    factors = networks.generator_factors(nets, state.g, g_tape, fake_images, slope)
+    _descend(state, {"g": factors}, fake, moves, rules)
 
 
-def joint_step(state: State, batch: Minibatch, rates: Rates, nets: Networks, config: TrialConfig) -> Tensor:
-    """Move D and G once, both from one forward pass (the published code); return the measures."""
-    fake_images = networks.generate(nets, state.g, batch.noise.z)
-    real, fake, loss_d = _play(state, batch, fake_images, nets, config)
-    loss_g = losses.generator_loss(fake, config.algorithm.objective)
-    _descend(state, {"d": loss_d, "g": loss_g}, rates, nets, config)
-    return _measure(real, fake, loss_d, loss_g)
+def joint_step(state: State, batch: Minibatch, moves: Moves, nets: Networks, rules: Rules) -> Logits:
+    """Move D and G once, both from one forward pass (the published code)."""
+    m, g_tape, d_tape = batch.x.shape[-2], Tape(), Tape()
+    fake_images = networks.generate(nets, state.g, batch.z, g_tape)
+    logits = _judge(state, batch, fake_images, nets, d_tape)
+    # Both gradients are those of one moment: they are taken before anything moves.
+    masks = None if batch.masks is None else [mask[..., m:, :] for mask in batch.masks]
+    slope = _image_slope(state, logits[..., m:], d_tape.rows(m), masks, moves, nets, rules)
+    for_g = networks.generator_factors(nets, state.g, g_tape, fake_images, slope)
+    for_d = _discriminator_gradient(state, batch, logits, d_tape, moves, nets, rules)
+    _descend(state, {"d": for_d, "g": for_g}, logits, moves, rules)
+    return _parted(logits)
 
 
-def _play(
-    state: State, batch: Minibatch, fake_images: Tensor, nets: Networks, config: TrialConfig
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return D's logits on examples and on samples, and D's scaled loss."""
-    real = networks.discriminate(nets, state.d, batch.x, batch.masks)
-    fake = networks.discriminate(nets, state.d, fake_images, batch.noise.masks)
-    return real, fake, config.algorithm.loss_scale * losses.discriminator_loss(real, fake)
+def _judge(state: State, batch: Minibatch, fake_images: Tensor, nets: Networks, tape: Tape) -> Tensor:
+    """Return D's logits on examples and then on samples: in one pass, so that D's weights are read once."""
+    return networks.discriminate(nets, state.d, torch.cat([batch.x, fake_images], -2), batch.masks, tape)
 
 
-def _descend(state: State, loss_of: Mapping[str, Tensor], rates: Rates, nets: Networks, config: TrialConfig) -> None:
-    """Move each named network down its loss; where one of a trial's cannot move, none does: it is frozen."""
-    params, moments = {"g": state.g, "d": state.d}, {"g": state.g_moments, "d": state.d_moments}
-    # All gradients are those of one moment: they are taken before anything moves.
-    grads = {name: _gradient(loss, params[name]) for name, loss in loss_of.items()}
-    with torch.no_grad():
-        proposals = {name: _propose(name, grads[name], moments[name], rates, config) for name in loss_of}
-        for name, loss in loss_of.items():
-            state.alive = state.alive & loss.isfinite() & updates.finite(proposals[name], tuple(loss.shape))
-        for name, proposal in proposals.items():
-            updates.apply_(params[name], moments[name], proposal, state.alive)
-            max_norm = (nets.generator if name == "g" else nets.discriminator).max_col_norm
-            networks.clip_columns_(params[name], max_norm, state.alive)
+def _parted(logits: Tensor) -> Logits:
+    return Logits(*logits.chunk(2, -1))
 
 
-def _gradient(loss: Tensor, params: Params) -> Params:
-    # The sum over trials has each trial's own gradient in that trial's parameters. Where both networks move,
-    # the second gradient needs what the first one passed through.
-    grads = torch.autograd.grad(loss.sum(), list(params.values()), retain_graph=True)
-    return dict(zip(params, grads, strict=True))
+def _discriminator_gradient(
+    state: State, batch: Minibatch, logits: Tensor, tape: Tape, moves: Moves, nets: Networks, rules: Rules
+) -> list[Factor]:
+    """Return the gradient of D's scaled loss, times -lr under momentum."""
+    slope = _scaled(losses.discriminator_slope(logits), moves.d, rules.loss_scale, batch.x.shape[-2])
+    deltas = networks.discriminator_deltas(nets, state.d, tape, batch.masks, slope)
+    return [Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)]
 
 
-def _propose(network: str, grads: Params, moments: Params, rates: Rates, config: TrialConfig) -> Proposal:
-    lr, t = (rates.lr_g, rates.g_update) if network == "g" else (rates.lr_d, rates.d_update)
-    if config.update.rule == "adam":
-        return updates.propose_adam(grads, moments, config.adam, lr=lr, t=t)
-    return updates.propose_momentum(grads, moments, lr=lr, momentum=rates.momentum)
+def _image_slope(
+    state: State, fake: Tensor, tape: Tape, masks: Sequence[Tensor] | None, moves: Moves, nets: Networks, rules: Rules
+) -> Tensor:
+    """Return the gradient of G's loss in its images, back through D, times -lr under momentum."""
+    slope = _scaled(losses.generator_slope(fake, rules.objective), moves.g, 1.0, fake.shape[-1])
+    deltas = networks.discriminator_deltas(nets, state.d, tape, masks, slope)
+    return networks.image_slope(state.d, masks, deltas)
+
+
+def _scaled(slope: Tensor, move: Momentum | Adam, scale: Rate, m: int) -> Tensor:
+    """Return the slope of a mean over m, times a scale, and under momentum times -lr: here that costs nothing."""
+    factor = scale * -move.lr if isinstance(move, Momentum) else scale
+    return slope.mul_(factor.unsqueeze(-1) / m if isinstance(factor, Tensor) else factor / m)
+
+
+def _descend(
+    state: State, gradient_of: Mapping[str, Sequence[Factor]], logits: Tensor, moves: Moves, rules: Rules
+) -> None:
+    """Move the named networks; where one of a trial's cannot move, none does: it is frozen."""
+    fit = {  # a loss is infinite only where a logit is
+        name: updates.finite(factors, moves.g if name == "g" else moves.d, logits)
+        for name, factors in gradient_of.items()
+    }
+    if moves.g_moves is not None and "g" in fit:  # nobody fails at a step that it does not take
+        fit["g"] |= ~moves.g_moves
+    for ready in fit.values():
+        state.alive = state.alive & ready
+    live = state.alive
+    for name, factors in gradient_of.items():
+        params, moments = (state.g, state.g_moments) if name == "g" else (state.d, state.d_moments)
+        if name == "g" and moves.g_moves is not None:
+            live = live & moves.g_moves
+        updates.descend(params, moments, factors, moves.g if name == "g" else moves.d, live)
+        networks.clip_columns_(params, rules.g_max_norm if name == "g" else rules.d_max_norm, live)
 
 
 MEASURES = ("loss_d", "loss_g", "game_value", "d_real", "d_fake")
@@ -167,7 +263,9 @@ MEASURES = ("loss_d", "loss_g", "game_value", "d_real", "d_fake")
 (equation 1), and the means of D(x) and D(G(z)) under dropout."""
 
 
-@torch.no_grad()
-def _measure(real: Tensor, fake: Tensor, loss_d: Tensor, loss_g: Tensor) -> Float[Tensor, "measures *trials"]:
+def measure(logits: Logits, rules: Rules) -> Float[Tensor, "measures *trials"]:
+    """Return `MEASURES` of what D said; of many steps at once where a leading axis is theirs."""
+    real, fake = logits
     value = -losses.discriminator_loss(real, fake)
-    return torch.stack([loss_d, loss_g, value, real.sigmoid().mean(-1), fake.sigmoid().mean(-1)])
+    loss_g = losses.generator_loss(fake, rules.objective)
+    return torch.stack([-rules.loss_scale * value, loss_g, value, real.sigmoid().mean(-1), fake.sigmoid().mean(-1)])

@@ -10,6 +10,9 @@ Source: Goodfellow et al. 2014, equation 1, Algorithm 1 and section 3.
 
 from __future__ import annotations
 
+import functools
+
+import torch
 from torch.nn.functional import logsigmoid
 
 from gansearch.core.shapes import Float, Tensor
@@ -20,12 +23,46 @@ def discriminator_loss(real: Float[Tensor, "*trials m"], fake: Float[Tensor, "*t
     return -(logsigmoid(real) + logsigmoid(-fake)).mean(-1)
 
 
-def generator_loss(fake: Float[Tensor, "*trials m"], objective: str) -> Float[Tensor, "*trials"]:
+NON_SATURATING, SATURATING = 1.0, -1.0
+"""What G descends, as the sign s of -s mean log sigmoid(s a): -mean log D(G(z)), which section 3 recommends and the
+published code uses, or mean log(1 - D(G(z))) as in Algorithm 1, line 9."""
+OBJECTIVES = {"non-saturating": NON_SATURATING, "saturating": SATURATING}
+"""The signs by the names of the configuration."""
+
+
+def generator_loss(
+    fake: Float[Tensor, "*trials m"], objective: float | Float[Tensor, "..."]
+) -> Float[Tensor, "*trials"]:
     """Return what G descends, in nats.
 
     Args:
         fake: logits of D on generated samples.
-        objective: `saturating`, mean log(1 - D(G(z))) as in Algorithm 1, line 9; or `non-saturating`,
-            -mean log D(G(z)), which section 3 recommends and the published code uses.
+        objective: `NON_SATURATING` or `SATURATING`; a tensor has one a trial.
     """
-    return logsigmoid(-fake).mean(-1) if objective == "saturating" else -logsigmoid(fake).mean(-1)
+    if isinstance(objective, Tensor):
+        return -objective * logsigmoid(objective.unsqueeze(-1) * fake).mean(-1)
+    return -objective * logsigmoid(objective * fake).mean(-1)
+
+
+def discriminator_slope(logits: Float[Tensor, "*trials rows"]) -> Float[Tensor, "*trials rows"]:
+    """Return m times the gradient of D's loss in the logits of m examples and then m samples.
+
+    In the logit of an example it is -(1 - D), in that of a sample D.
+    """
+    sign = _signs(logits.shape[-1], logits.dtype, logits.device)
+    return (logits * sign).sigmoid_().mul_(sign)  # 1 - sigmoid(a) would lose digits where sigmoid(-a) has them
+
+
+@functools.lru_cache
+def _signs(rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return -1 for each example and 1 for each sample."""
+    ones = torch.ones(rows // 2, dtype=dtype, device=device)
+    return torch.cat([-ones, ones])
+
+
+def generator_slope(
+    fake: Float[Tensor, "*trials m"], objective: float | Float[Tensor, "*trials"]
+) -> Float[Tensor, "*trials m"]:
+    """Return m times the gradient of G's loss in the logits of m samples: -D where it is saturating, else -(1 - D)."""
+    sign = objective.unsqueeze(-1) if isinstance(objective, Tensor) else objective
+    return (fake * -sign).sigmoid_().neg_()

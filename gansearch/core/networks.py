@@ -2,8 +2,14 @@
 
 A network's parameters are a mapping of names to tensors; the functions keep no state. Weights are
 [*trials, fan_in, fan_out] and activations [*trials, m, units], so the same code runs one trial or many
-stacked ones. Sources: Goodfellow et al. 2014, section 5 (rectifiers and sigmoids in G, maxout and dropout
-in D); Goodfellow et al. 2013, "Maxout networks"; the initial ranges of the published configuration.
+stacked ones.
+
+Gradients are written out instead of left to autograd, for three reasons: small networks spend half their time in
+its bookkeeping; a gradient can go into the velocity as the product that it is (`Factor`), without being written
+down; and whether a step is finite is known from its factors, which are a tenth of the weights' size.
+
+Sources: Goodfellow et al. 2014, section 5 (rectifiers and sigmoids in G, maxout and dropout in D); Goodfellow et al.
+2013, "Maxout networks"; the initial ranges of the published configuration.
 """
 
 from __future__ import annotations
@@ -20,6 +26,8 @@ from gansearch.core.shapes import Bool, Float, Tensor
 from gansearch.seeds import Draws
 
 Params = dict[str, torch.Tensor]
+Rate = float | torch.Tensor
+"""A number, or one a trial for parameters of trials side by side."""
 
 MARGINAL_CLIP = 1e-7
 """Pixel marginals are clipped to [this, 1 - this] before the logit (the published configuration)."""
@@ -50,12 +58,6 @@ class Networks:
     def dropout_widths(self) -> tuple[int, ...]:
         """Units of each activation of D that dropout acts on: its input and its hidden layers."""
         return (self.data_dim, *self.discriminator.hidden)
-
-    @property
-    def dropout_rates(self) -> tuple[float, ...]:
-        """Probability of dropping a unit, for each of `dropout_widths`."""
-        hidden = self.discriminator.dropout_hidden
-        return (self.discriminator.dropout_input, *(hidden for _ in self.discriminator.hidden))
 
 
 def init_generator(networks: Networks, marginals: Float[Tensor, " d"], draws: Draws) -> Params:
@@ -99,6 +101,40 @@ def _uniform_layer(network: str, i: int, fan_in: int, fan_out: int, init_range: 
     return {f"{i}.weight": weight, f"{i}.bias": torch.zeros(fan_out, device=weight.device)}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Factor:
+    """A layer's gradient as the product that it is: of the weights x^T delta, of the biases the sum of delta's rows.
+
+    Attributes:
+        x: the layer's input, [*trials, m, fan_in].
+        delta: gradient of the loss in the layer's output before its nonlinearity, [*trials, m, fan_out].
+    """
+
+    x: Tensor
+    delta: Tensor
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tape:
+    """What a pass forward leaves for the passes back.
+
+    Attributes:
+        inputs: each layer's input, dropout applied.
+        wins: of each maxout layer 1 for the piece that is the maximum, else 0, [*trials, m, pieces, units]; and how
+            many pieces share it, [*trials, m, 1, units].
+    """
+
+    inputs: list[Tensor] = dataclasses.field(default_factory=list)
+    wins: list[tuple[Tensor, Tensor]] = dataclasses.field(default_factory=list)
+
+    def rows(self, start: int) -> Tape:
+        """Return the tape of the minibatch's rows from one on."""
+        return Tape(
+            [x[..., start:, :] for x in self.inputs],
+            [(won[..., start:, :, :], shared[..., start:, :, :]) for won, shared in self.wins],
+        )
+
+
 def _affine(params: Params, i: int, x: Tensor) -> Tensor:
     weight, bias = params[f"{i}.weight"], params[f"{i}.bias"]
     if weight.dim() == 2:
@@ -106,17 +142,60 @@ def _affine(params: Params, i: int, x: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(-2), x, weight)
 
 
-def generate(networks: Networks, params: Params, z: Float[Tensor, "*trials m z"]) -> Float[Tensor, "*trials m d"]:
-    """Return G(z), images in [0,1] (unbounded for a linear output)."""
+def _back(params: Params, i: int, delta: Tensor) -> Tensor:
+    """Return the gradient in a layer's input."""
+    weight = params[f"{i}.weight"]
+    return torch.matmul(delta, weight.mT)
+
+
+def generate(
+    networks: Networks, params: Params, z: Float[Tensor, "*trials m z"], tape: Tape | None = None
+) -> Float[Tensor, "*trials m d"]:
+    """Return G(z), images in [0,1] (unbounded for a linear output).
+
+    Args:
+        networks: the shapes.
+        params: G's parameters.
+        z: noise.
+        tape: is given what `generator_factors` needs.
+    """
     h = z
     depth = len(networks.generator.hidden)
+    inputs = [] if tape is None else tape.inputs
     for i in range(depth):
-        h = _affine(params, i, h).relu()
+        inputs.append(h)
+        h = _affine(params, i, h).relu_()
+    inputs.append(h)
     a = _affine(params, depth, h)
     output = networks.generator.output
     if output == "sigmoid":
-        return a.sigmoid()
-    return (1 + a.tanh()) / 2 if output == "tanh" else a
+        return a.sigmoid_()
+    return a.tanh_().add_(1).div_(2) if output == "tanh" else a
+
+
+def generator_factors(networks: Networks, params: Params, tape: Tape, images: Tensor, slope: Tensor) -> list[Factor]:
+    """Return the gradients of a loss in G's parameters, layer by layer.
+
+    Args:
+        networks: the shapes.
+        params: G's parameters.
+        tape: of the pass forward.
+        images: what it returned.
+        slope: gradient of the loss in the images, used up.
+    """
+    output, depth = networks.generator.output, len(networks.generator.hidden)
+    delta = slope
+    if output != "linear":  # y = sigmoid(a) has dy/da = y (1 - y); y = (1 + tanh a) / 2 twice that
+        delta.mul_(images).mul_(1 - images)
+        if output == "tanh":
+            delta.mul_(2)
+    factors = []
+    for i in range(depth, -1, -1):
+        x = tape.inputs[i]
+        factors.append(Factor(x, delta))
+        if i:
+            delta = torch.ops.aten.threshold_backward(_back(params, i, delta), x, 0)
+    return factors[::-1]
 
 
 def discriminate(
@@ -124,6 +203,7 @@ def discriminate(
     params: Params,
     x: Float[Tensor, "*trials m d"],
     masks: Sequence[Tensor] | None,
+    tape: Tape | None = None,
 ) -> Float[Tensor, "*trials m"]:
     """Return the logit of D(x).
 
@@ -133,43 +213,89 @@ def discriminate(
         x: images.
         masks: what multiplies each activation of `dropout_widths`: 0 or 1 / (1 - rate); None turns
             dropout off.
+        tape: is given what `discriminator_deltas` needs.
     """
     pieces, h = networks.discriminator.pieces, x
+    inputs = [] if tape is None else tape.inputs
+    depth = len(networks.discriminator.hidden)
     for i, units in enumerate(networks.discriminator.hidden):
         h = h if masks is None else h * masks[i]
+        inputs.append(h)
         # A maxout unit is the maximum of its linear pieces.
-        h = _affine(params, i, h).unflatten(-1, (pieces, units)).amax(-2) if pieces > 1 else _affine(params, i, h)
-    depth = len(networks.discriminator.hidden)
+        a = _affine(params, i, h)
+        a = a.view(*a.shape[:-1], pieces, units)
+        unit = a.amax(-2, keepdim=True)
+        if tape is not None:
+            won = a.eq_(unit)
+            tape.wins.append((won, won.sum(-2, keepdim=True)))
+        h = unit.squeeze(-2)
     h = h if masks is None else h * masks[depth]
+    inputs.append(h)
     return _affine(params, depth, h).squeeze(-1)
+
+
+def discriminator_deltas(
+    networks: Networks, params: Params, tape: Tape, masks: Sequence[Tensor] | None, slope: Float[Tensor, "*trials m"]
+) -> list[Tensor]:
+    """Return the gradient of a loss in each layer's output before its nonlinearity.
+
+    Args:
+        networks: the shapes.
+        params: D's parameters.
+        tape: of the pass forward.
+        masks: its dropout masks.
+        slope: gradient of the loss in the logits.
+    """
+    delta = slope.unsqueeze(-1)
+    deltas = [delta]
+    for i in range(len(networks.discriminator.hidden), 0, -1):
+        back = _back(params, i, delta)
+        if masks is not None:
+            back.mul_(masks[i])
+        won, shared = tape.wins[i - 1]
+        delta = (won * (back.unsqueeze(-2) / shared)).flatten(-2)  # to the piece that won; equal pieces share it
+        deltas.append(delta)
+    return deltas[::-1]
+
+
+def image_slope(params: Params, masks: Sequence[Tensor] | None, deltas: Sequence[Tensor]) -> Tensor:
+    """Return the gradient of a loss in the images that D saw, given those of `discriminator_deltas`."""
+    slope = _back(params, 0, deltas[0])
+    return slope if masks is None else slope.mul_(masks[0])
 
 
 def draw_noise(noise: NoiseConfig, draws: Draws, purpose: str, step: int, n: int) -> Float[Tensor, "n z"]:
     """Return n noise vectors of unit variance a component."""
+    out = torch.empty((n, noise.dim), device=draws.device)
+    draw_noise_(out, noise, draws, purpose, step)
+    return out
+
+
+def draw_noise_(out: Tensor, noise: NoiseConfig, draws: Draws, purpose: str, step: int) -> None:
+    """Fill a contiguous float32 tensor with noise of unit variance an entry."""
+    generator = draws.at(purpose, step)
     if noise.distribution == "gaussian":
-        return draws.normal(purpose, step, (n, noise.dim))
-    return draws.uniform(purpose, step, (n, noise.dim), -math.sqrt(3), math.sqrt(3))
+        out.normal_(generator=generator)
+    else:
+        out.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
 
 
-def draw_masks(networks: Networks, draws: Draws, purpose: str, step: int, n: int) -> list[Tensor]:
-    """Return the dropout masks of one pass of n images through D, each [n, units], scaled to mean 1."""
-    masks = []
-    for i, (units, rate) in enumerate(zip(networks.dropout_widths, networks.dropout_rates, strict=True)):
-        mask = torch.empty((n, units), device=draws.device)
-        # A uniform draw is kept at or above the rate: three times as fast as a Bernoulli draw on a CPU.
-        mask.uniform_(generator=draws.at(f"dropout/{purpose}/{i}", step)).ge_(rate).div_(1 - rate)
-        masks.append(mask)
-    return masks
-
-
-def clip_columns_(params: Params, max_norm: float | None, live: Bool[Tensor, "*trials"]) -> None:
+def clip_columns_(params: Params, max_norm: Rate | None, live: Bool[Tensor, "*trials"]) -> None:
     """Scale every unit's incoming weights down to `max_norm`, in place, where their norm is above it.
 
     Trials that are not live keep their weights.
+
+    Args:
+        params: a network's parameters.
+        max_norm: the bound, above 0; a tensor has one a trial, infinite for none.
+        live: which trials may move.
     """
     if max_norm is None:
         return
+    bound = max_norm[..., None, None] if isinstance(max_norm, Tensor) else max_norm
     for name, weight in params.items():
         if name.endswith(".weight"):
             norms = weight.norm(dim=-2, keepdim=True)
-            weight.mul_((max_norm / norms).clamp(max=1).where(live[..., None, None], 1))
+            factor = bound / norms
+            # Without a bound a norm that overflows gives NaN, which is not below 1 either.
+            weight.mul_(factor.where(live[..., None, None] & (factor < 1), 1))

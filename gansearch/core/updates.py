@@ -1,40 +1,27 @@
 """Update rules: momentum SGD with the recipe's schedules, and Adam.
 
-A rule proposes a step; `apply_` takes it. Between the two the caller looks whether the step can be taken
-(`finite`), and a trial that fails is frozen where it is: nothing that was not finite ever reaches its
-parameters. Rates are floats, or tensors of one value a trial for stacked parameters.
+The caller looks whether a step can be taken (`finite`) before `descend` takes it, and a trial that fails is frozen
+where it is: nothing that was not finite ever reaches its parameters or moments. Rates are floats, or tensors of one
+value a trial for stacked parameters.
+
+At the paper's sizes a pass over the parameters takes a hundredth of a step, so passes are counted: under momentum
+a gradient is added to the velocity by the very product that it is.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
+from collections.abc import Sequence
 
 import torch
 
-from gansearch.config import AdamConfig, MomentumConfig
-from gansearch.core.networks import Params
+from gansearch.config import MomentumConfig
+from gansearch.core.networks import Factor, Params, Rate
 from gansearch.core.shapes import Bool, Tensor
 
-Rate = float | torch.Tensor
-
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """A step that has not been taken.
-
-    Attributes:
-        steps: what is to be added to each parameter.
-        moments: what the rule's memory becomes, by the names of `init_moments`.
-    """
-
-    steps: Params
-    moments: Params
-
-    def tensors(self) -> list[Tensor]:
-        """Return every tensor once: a velocity is a step and a moment."""
-        return list({id(x): x for x in (*self.steps.values(), *self.moments.values())}.values())
 
 
 def learning_rate(initial: float, config: MomentumConfig, updates: int) -> float:
@@ -69,62 +56,141 @@ def init_moments(params: Params, rule: str) -> Params:
     return {f"{kind}.{name}": torch.zeros_like(p) for kind in kinds for name, p in params.items()}
 
 
-def propose_momentum(grads: Params, moments: Params, *, lr: Rate, momentum: Rate) -> Proposal:
-    """Return v <- momentum v - lr g, which is also the step.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Momentum:
+    """What momentum does with a gradient in one update, as numbers or one a trial.
 
-    The gradients' memory is used up: at the paper's sizes a fresh tensor costs more than the arithmetic.
+    Attributes:
+        lr: learning rate.
+        momentum: momentum.
     """
-    steps = {}
-    for name, g in grads.items():
-        v = moments[f"velocity.{name}"]
-        g.mul_(-_rate(lr, g))
-        steps[name] = (
-            g.addcmul_(v, _expand(momentum, g)) if isinstance(momentum, torch.Tensor) else g.add_(v, alpha=momentum)
-        )
-    return Proposal(steps=steps, moments={f"velocity.{name}": step for name, step in steps.items()})
+
+    lr: Rate
+    momentum: Rate
 
 
-def propose_adam(grads: Params, moments: Params, config: AdamConfig, *, lr: Rate, t: int) -> Proposal:
-    """Return Adam's update number t (from 1), using up the gradients' memory.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Adam:
+    """What Adam does with a gradient in one update, as numbers or one a trial.
 
-    Source: Kingma and Ba 2015, Algorithm 1.
+    Attributes:
+        lr: learning rate.
+        fresh1: share of a gradient in the first moment, 1 - beta1.
+        fresh2: share of its square in the second, 1 - beta2.
+        gathered1: what all shares of the first moment add up to, 1 - beta1^t, at update number t from 1.
+        gathered2: the same of the second, 1 - beta2^t.
+        eps: added to the root of the second moment.
     """
-    steps: Params = {}
-    new: Params = {}
-    for name, g in grads.items():
-        m = moments[f"first.{name}"].lerp(g, 1 - config.beta1)
-        v = moments[f"second.{name}"].lerp(g.square_(), 1 - config.beta2)
-        deviation = torch.div(v, 1 - config.beta2**t, out=g).sqrt_().add_(config.eps)
-        steps[name] = torch.div(m, deviation, out=deviation).mul_(-_rate(lr, g) / (1 - config.beta1**t))
-        new |= {f"first.{name}": m, f"second.{name}": v}
-    return Proposal(steps=steps, moments=new)
+
+    lr: Rate
+    fresh1: Rate
+    fresh2: Rate
+    gathered1: Rate
+    gathered2: Rate
+    eps: Rate
 
 
-def finite(proposal: Proposal, trials: tuple[int, ...]) -> Bool[Tensor, "*trials"]:
-    """Return whether a trial can take its step, without asking the device to wait.
+def finite(factors: Sequence[Factor], rule: Momentum | Adam, *others: Tensor) -> Bool[Tensor, "*trials"]:
+    """Return whether a trial can take the step of these gradients, without asking a GPU to wait.
 
-    The squared norm of every step and new moment must be finite: not the norm alone, which may be computed
-    in a wider type. So no value of a step is above 1.9e19 in float32, and finite parameters stay finite for
-    1e19 steps.
+    No entry of x^T delta is above |x| |delta|, and none of delta's sum above sqrt(m) |delta|: the square of the sum
+    of both must be finite, so no gradient is above 1.9e19 in float32, its square does not overflow, and finite
+    parameters stay finite for 1e19 steps. Adam's step is at most lr / eps times a mean of gradients, so the same is
+    asked of that.
+
+    Args:
+        factors: the gradients; under momentum times -lr.
+        rule: the update rule.
+        others: what must be finite too, [*trials, n].
     """
-    norms = [torch.linalg.vector_norm(x.flatten(len(trials)), dim=-1) for x in proposal.tensors()]
-    return torch.stack(norms).square().isfinite().all(0)
+    xs, deltas = (
+        torch.stack([torch.linalg.vector_norm(t, dim=(-2, -1)) for t in part])
+        for part in ([f.x for f in factors], [f.delta for f in factors])
+    )
+    bounds = (xs + math.sqrt(factors[0].x.shape[-2])) * deltas
+    if isinstance(rule, Adam):
+        bounds = torch.cat([bounds, bounds * (rule.lr / rule.eps)])
+    if others:
+        bounds = torch.cat([bounds, torch.stack([torch.linalg.vector_norm(other, dim=-1) for other in others])])
+    return bounds.square_().lt(math.inf).all(0)  # which NaN is not
 
 
-def apply_(params: Params, moments: Params, proposal: Proposal, live: Bool[Tensor, "*trials"]) -> None:
-    """Take the step, in place, in the trials that are live; the others keep parameters and moments."""
-    dtype = next(iter(params.values())).dtype
-    # A frozen trial's values are set to 0 by their bits: 0 * NaN is NaN, and `where` is 10 times slower.
-    bits_dtype = _BITS[dtype]
-    bits = -live.to(bits_dtype)
-    for x in proposal.tensors():
-        x.view(bits_dtype).bitwise_and_(_expand(bits, x))
-    for name, p in params.items():
-        p.add_(proposal.steps[name])
-    # A frozen trial keeps its moment and adds 0; a live one forgets it for the new.
-    kept = (~live).to(dtype)
-    for name, moment in moments.items():
-        moment.mul_(_expand(kept, moment)).add_(proposal.moments[name])
+def descend(
+    params: Params,
+    moments: Params,
+    factors: Sequence[Factor],
+    rule: Momentum | Adam,
+    live: Bool[Tensor, "*trials"],
+) -> None:
+    """Take a step in the trials that are live, in place; the others keep parameters and moments.
+
+    Args:
+        params: a network's parameters.
+        moments: its update rule's memory.
+        factors: gradients of its layers, `factors[i]` of layer i, all finite in the trials that are live; under
+            momentum times -lr, which is best multiplied in where the backward pass begins. Used up.
+        rule: the update rule.
+        live: who moves.
+    """
+    on_cpu = live.device.type == "cpu"  # where to look makes nobody wait
+    everyone = on_cpu and bool(live.all())
+    if not everyone:
+        if on_cpu and not live.any():
+            return
+        for tensor in {id(t): t for factor in factors for t in (factor.x, factor.delta)}.values():
+            _blank_(tensor, live)
+    for i, factor in enumerate(factors):
+        for name, own in ((f"{i}.weight", factor), (f"{i}.bias", factor.delta)):
+            if isinstance(rule, Momentum):
+                step = _momentum_step(moments[f"velocity.{name}"], own, rule, None if everyone else live)
+            else:
+                step = _adam_step(name, moments, own, rule, None if everyone else live)
+            if everyone:
+                params[name].add_(step)
+            else:
+                params[name].addcmul_(step, _expand(live.to(step.dtype), step))
+
+
+def _blank_(tensor: Tensor, live: Tensor) -> None:
+    """Set a tensor to 0 in the trials that are not live, by its bits: 0 * NaN is NaN, and `where` is slow."""
+    bits_dtype = _BITS[tensor.dtype]
+    tensor.view(bits_dtype).bitwise_and_(_expand(-live.to(bits_dtype), tensor))
+
+
+def _momentum_step(v: Tensor, gradient: Factor | Tensor, rule: Momentum, live: Tensor | None) -> Tensor:
+    """Return v <- momentum v - lr g, which is also the step."""
+    momentum = rule.momentum
+    if live is not None:  # whoever does not move keeps its velocity
+        momentum = torch.where(live, torch.as_tensor(momentum, dtype=v.dtype, device=v.device), 1)
+    if isinstance(gradient, Factor) and v.dim() == 2 and not isinstance(momentum, Tensor):
+        return torch.addmm(v, gradient.x.mT, gradient.delta, beta=momentum, out=v)
+    if not isinstance(gradient, Factor):
+        if v.dim() == 1 and not isinstance(momentum, Tensor):
+            return torch.addmv(v, gradient.mT, _ones(len(gradient), v.dtype, v.device), beta=momentum, out=v)
+        return v.mul_(_rate(momentum, v)).add_(gradient.sum(-2))
+    v.mul_(_rate(momentum, v))
+    product = torch.addmm if v.dim() == 2 else torch.baddbmm
+    return product(v, gradient.x.mT, gradient.delta, out=v)
+
+
+@functools.lru_cache
+def _ones(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.ones(n, dtype=dtype, device=device)
+
+
+def _adam_step(name: str, moments: Params, gradient: Factor | Tensor, rule: Adam, live: Tensor | None) -> Tensor:
+    """Return Adam's step. Source: Kingma and Ba 2015, Algorithm 1."""
+    g = torch.matmul(gradient.x.mT, gradient.delta) if isinstance(gradient, Factor) else gradient.sum(-2)
+    fresh1, fresh2 = rule.fresh1, rule.fresh2
+    if live is not None:  # whoever does not move keeps its moments
+        fresh1, fresh2 = (torch.as_tensor(f, dtype=g.dtype, device=g.device) * live for f in (fresh1, fresh2))
+    m = moments[f"first.{name}"].lerp_(g, _rate(fresh1, g))
+    v = moments[f"second.{name}"].lerp_(g.square_(), _rate(fresh2, g))
+    deviation = torch.div(v, _rate(rule.gathered2, g), out=g).sqrt_().add_(_rate(rule.eps, g))
+    step = torch.div(m, deviation, out=deviation).mul_(-_rate(rule.lr, g) / _rate(rule.gathered1, g))
+    if live is not None:  # the rate of whoever is frozen may be infinite
+        _blank_(step, live)
+    return step
 
 
 def _expand(value: Tensor, p: Tensor) -> Tensor:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import torch
 
 from gansearch.config import TrialConfig
-from gansearch.core import networks, updates
-from gansearch.core.algorithm1 import Minibatch, Noise, Rates, State
-from gansearch.core.networks import Networks, Params
+from gansearch.core import losses, networks, updates
+from gansearch.core.algorithm1 import Minibatch, Moves, Noise, Rules, State
+from gansearch.core.dropout import Masks
+from gansearch.core.networks import Networks, Params, Rate
+from gansearch.core.updates import Adam, Momentum
 from gansearch.seeds import Draws
 
 # All sizes differ, so a wrong axis shows.
@@ -52,27 +54,37 @@ def start(config: TrialConfig, seed: int, dtype: torch.dtype = torch.float64, da
         for name, p in params.items():
             if name.endswith("bias"):
                 p.add_(source.uniform(f"bias/{network}/{name}", 0, tuple(p.shape), -0.3, 0.3))
-    return state_of(leaves(g, dtype), leaves(d, dtype), config)
+    return state_of(converted(g, dtype), converted(d, dtype), config)
 
 
-def leaves(params: Params, dtype: torch.dtype) -> Params:
-    """Return copies that gradients are taken at."""
-    return {name: p.detach().clone().to(dtype).requires_grad_(True) for name, p in params.items()}
+def converted(params: Params, dtype: torch.dtype) -> Params:
+    """Return copies of another type."""
+    return {name: p.clone().to(dtype) for name, p in params.items()}
 
 
 def state_of(g: Params, d: Params, config: TrialConfig, trials: tuple[int, ...] = ()) -> State:
     """Return the state of these parameters before the first update."""
-    rule = config.update.rule
-    moments = [{n: m.detach() for n, m in updates.init_moments(p, rule).items()} for p in (g, d)]
-    return State(g=g, d=d, g_moments=moments[0], d_moments=moments[1], alive=torch.ones(trials, dtype=torch.bool))
+    g_moments, d_moments = (updates.init_moments(p, config.update.rule) for p in (g, d))
+    return State(g=g, d=d, g_moments=g_moments, d_moments=d_moments, alive=torch.ones(trials, dtype=torch.bool))
+
+
+def masks(
+    config: TrialConfig, seed: int, step: int, purpose: str, rows: int, dtype: torch.dtype = torch.float64
+) -> list[torch.Tensor]:
+    """Return D's dropout masks of so many images, one an activation."""
+    widths = shapes(config).dropout_widths
+    rates = torch.tensor([config.discriminator.dropout_rates], dtype=dtype)
+    made = Masks(rates.repeat_interleave(torch.tensor(widths), 1), 1, rows)
+    draws(seed).bits_(made.bits(1)[0], f"dropout/{purpose}", step)
+    return list(made.from_bits(1)[0, 0].split(widths, -1))
 
 
 def noise(config: TrialConfig, seed: int, step: int, purpose: str, dtype: torch.dtype = torch.float64) -> Noise:
     """Return noise and masks."""
-    nets, m, source = shapes(config), config.algorithm.batch_size, draws(seed)
+    m = config.algorithm.batch_size
     return Noise(
-        z=networks.draw_noise(config.noise, source, f"noise/{purpose}", step, m).to(dtype),
-        masks=[mask.to(dtype) for mask in networks.draw_masks(nets, source, purpose, step, m)],
+        z=networks.draw_noise(config.noise, draws(seed), f"noise/{purpose}", step, m).to(dtype),
+        masks=masks(config, seed, step, purpose, m, dtype),
     )
 
 
@@ -81,12 +93,23 @@ def minibatch(config: TrialConfig, seed: int, step: int, dtype: torch.dtype = to
     m = config.algorithm.batch_size
     return Minibatch(
         x=draws(seed).uniform("examples", step, (m, DATA_DIM), 0, 1).to(dtype),
-        masks=noise(config, seed, step, "real", dtype).masks,
-        noise=noise(config, seed, step, "fake", dtype),
+        z=noise(config, seed, step, "fake", dtype).z,
+        masks=masks(config, seed, step, "both", 2 * m, dtype),
     )
 
 
-def rates(config: TrialConfig, t: int, **changes: object) -> Rates:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """How far a step moves, whatever the rule: rates, and the numbers of the updates from 1."""
+
+    lr_g: Rate
+    lr_d: Rate
+    momentum: Rate
+    g_update: int
+    d_update: int
+
+
+def rates(config: TrialConfig, t: int, **changes: float) -> Rates:
     """Return rates that differ between the networks and from step to step."""
     base = Rates(
         lr_g=0.2 / (1 + t),
@@ -98,12 +121,48 @@ def rates(config: TrialConfig, t: int, **changes: object) -> Rates:
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]  # the tests name fields of Rates
 
 
+def moves(config: TrialConfig, rate: Rates, g_moves: torch.Tensor | None = None) -> Moves:
+    """Return these rates as the configured rule takes them."""
+    g, d = (_rule(config, rate, lr, n) for lr, n in ((rate.lr_g, rate.g_update), (rate.lr_d, rate.d_update)))
+    return Moves(g=g, d=d, g_moves=g_moves)
+
+
+def _rule(config: TrialConfig, rate: Rates, lr: Rate, n: int) -> Momentum | Adam:
+    if config.update.rule == "momentum":
+        return Momentum(lr=lr, momentum=rate.momentum)
+    return adam(lr, n, beta1=config.adam.beta1, beta2=config.adam.beta2, eps=config.adam.eps)
+
+
+def adam(lr: Rate, n: int, *, beta1: float, beta2: float, eps: float) -> Adam:
+    """Return Adam's update number n, from 1."""
+    return Adam(lr=lr, fresh1=1 - beta1, fresh2=1 - beta2, gathered1=1 - beta1**n, gathered2=1 - beta2**n, eps=eps)
+
+
+def rules(config: TrialConfig) -> Rules:
+    """Return what the players of a configuration play for."""
+    return Rules(
+        objective=losses.OBJECTIVES[config.algorithm.objective],
+        loss_scale=config.algorithm.loss_scale,
+        g_max_norm=config.generator.max_col_norm,
+        d_max_norm=config.discriminator.max_col_norm,
+    )
+
+
 def tensors(state: State) -> dict[str, torch.Tensor]:
     """Return copies of everything that a step moves."""
     groups = {"g": state.g, "d": state.d, "g_moments": state.g_moments, "d_moments": state.d_moments}
-    return {f"{group}/{name}": p.detach().clone() for group, params in groups.items() for name, p in params.items()}
+    return {f"{group}/{name}": p.clone() for group, params in groups.items() for name, p in params.items()}
 
 
 def stacked(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return tensors of many trials on a leading axis."""
-    return torch.stack([part.detach() for part in parts])
+    return torch.stack(list(parts))
+
+
+def stack_states(states: Sequence[State], config: TrialConfig) -> State:
+    """Return untrained states of trials side by side."""
+    g, d = (
+        {name: stacked([getattr(s, net)[name] for s in states]) for name in getattr(states[0], net)}
+        for net in ("g", "d")
+    )
+    return state_of(g, d, config, (len(states),))

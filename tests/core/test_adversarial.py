@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from gansearch.config import TrialConfig
 from gansearch.core import algorithm1
 from gansearch.core.adversarial import SAMPLE_BLOCK, Adversarial
-from gansearch.core.algorithm1 import MEASURES, Minibatch, Rates
+from gansearch.core.algorithm1 import MEASURES, Logits, Minibatch, Moves, Noise
 from gansearch.core.datasets import to_unit
+from gansearch.core.updates import Adam, Momentum
 from tests.core.games import small
 
 LEVELS = 16
@@ -74,60 +75,68 @@ def test_generator_updates_do_not_start_anew_with_an_epoch(order: str) -> None:
 
 
 def test_steps_see_every_image_once_an_epoch_with_the_schedules_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[torch.Tensor, Rates]] = []
+    seen: list[tuple[torch.Tensor, Momentum, Momentum]] = []
     step = algorithm1.joint_step
 
-    def watched(state: Any, batch: Minibatch, rates: Rates, *rest: Any) -> torch.Tensor:
-        seen.append((batch.x.clone(), rates))
-        return step(state, batch, rates, *rest)
+    def watched(state: Any, batch: Minibatch, moves: Moves, *rest: Any) -> Logits:
+        assert isinstance(moves.g, Momentum)
+        assert isinstance(moves.d, Momentum)
+        seen.append((batch.x.clone(), moves.g, moves.d))
+        return step(state, batch, moves, *rest)
 
     monkeypatch.setattr(algorithm1, "joint_step", watched)
     model = learner({"momentum.lr_decay": 1.5, "momentum.lr_floor": 0.004}, n=52)
     model.train_epoch()
     model.train_epoch()
     rows = to_unit(images(52), LEVELS)
-    epochs = [torch.cat([x for x, _ in seen[i : i + 4]]) for i in (0, 4)]
+    epochs = [torch.cat([x for x, _, _ in seen[i : i + 4]]) for i in (0, 4)]
     for epoch in epochs:
         assert sorted(epoch.tolist()) == sorted(rows.tolist())
     assert not torch.equal(*epochs)
-    for t, (_, rates) in enumerate(seen):
-        assert rates.lr_g == pytest.approx(max(0.05 / 1.5**t, 0.004))
-        assert rates.lr_d == pytest.approx(max(0.04 / 1.5**t, 0.004))
-        assert rates.d_update == rates.g_update == t + 1
-    # A budget of 10 epochs squeezes the ramp of 1-250 to .04-10.
-    assert [rates.momentum for _, rates in (seen[0], seen[4])] == pytest.approx(
-        [0.5 + 0.2 * (epoch * 25 - 1) / 249 for epoch in (1, 2)]
-    )
+    assert len(seen) == 8
+    for t, (_, g, d) in enumerate(seen):
+        assert g.lr == pytest.approx(max(0.05 / 1.5**t, 0.004))
+        assert d.lr == pytest.approx(max(0.04 / 1.5**t, 0.004))
+        # A budget of 10 epochs squeezes the ramp of 1-250 to .04-10.
+        assert g.momentum == d.momentum == pytest.approx(0.5 + 0.2 * ((t // 4 + 1) * 25 - 1) / 249)
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_updates_are_numbered_by_network(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam corrects the n-th update of a network by n, so G's numbers go on by one where D's go on by k."""
-    numbers: list[tuple[int, int]] = []
+    seen: list[tuple[Adam, Adam]] = []
     name = "joint_step" if order == "simultaneous" else "generator_step"
     step = getattr(algorithm1, name)
 
-    def watched(state: Any, draws: Any, rates: Rates, *rest: Any) -> Any:
-        numbers.append((rates.g_update, rates.d_update))
-        return step(state, draws, rates, *rest)
+    def watched(state: Any, draws: Any, moves: Moves, *rest: Any) -> Any:
+        assert isinstance(moves.g, Adam)
+        assert isinstance(moves.d, Adam)
+        seen.append((moves.g, moves.d))
+        return step(state, draws, moves, *rest)
 
     monkeypatch.setattr(algorithm1, name, watched)
     model = learner({"algorithm.order": order, "algorithm.k": 3, "update.rule": "adam"})
     for _ in range(3):
         model.train_epoch()
-    assert numbers == [(1, 3), (2, 6), (3, 9), (4, 12)]
+    beta1, beta2 = model.config.adam.beta1, model.config.adam.beta2
+    gathered = [[(rule.gathered1, rule.gathered2) for rule in both] for both in seen]
+    # Update n has gathered 1 - beta^n: exactly, for both are computed in double precision.
+    numbers = [(1, 3), (2, 6), (3, 9), (4, 12)]
+    assert gathered == [[(1 - beta1**n, 1 - beta2**n) for n in both] for both in numbers]
+    assert all(rule.fresh1 == 1 - beta1 and rule.fresh2 == 1 - beta2 for both in seen for rule in both)
 
 
 def test_minibatches_draw_fresh_noise_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[torch.Tensor] = []
     discriminator_step, generator_step = algorithm1.discriminator_step, algorithm1.generator_step
 
-    def watched_d(state: Any, batch: Minibatch, *rest: Any) -> torch.Tensor:
-        drawn.extend([batch.noise.z, *(batch.masks or ()), *(batch.noise.masks or ())])
+    def watched_d(state: Any, batch: Minibatch, *rest: Any) -> Logits:
+        halves = [half for mask in batch.masks or () for half in mask.chunk(2, -2)]
+        drawn.extend(tensor.clone() for tensor in (batch.z, *halves))
         return discriminator_step(state, batch, *rest)
 
-    def watched_g(state: Any, noise: algorithm1.Noise, *rest: Any) -> None:
-        drawn.extend([noise.z, *(noise.masks or ())])
+    def watched_g(state: Any, noise: Noise, *rest: Any) -> None:
+        drawn.extend(tensor.clone() for tensor in (noise.z, *(noise.masks or ())))
         generator_step(state, noise, *rest)
 
     monkeypatch.setattr(algorithm1, "discriminator_step", watched_d)

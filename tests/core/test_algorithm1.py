@@ -13,9 +13,9 @@ from scipy.stats import norm
 
 from gansearch.config import TrialConfig
 from gansearch.core import algorithm1, networks
-from gansearch.core.algorithm1 import MEASURES, Minibatch, Noise, Rates, State
+from gansearch.core.algorithm1 import MEASURES, Logits, Minibatch, Noise, State, Step
 from tests.core import games, reference_step
-from tests.core.games import minibatch, noise, rates, shapes, small, start, tensors
+from tests.core.games import Rates, minibatch, moves, noise, rates, rules, shapes, small, start, tensors
 
 # Sums of a few dozen terms in float64 lose about 1e-14; four steps multiply that by the networks' slopes.
 FLOAT64_TOLERANCE = 1e-10
@@ -27,15 +27,32 @@ OBJECTIVES = ("non-saturating", "saturating")
 
 def play(state: State, config: TrialConfig, steps: int, seed: int, dtype: torch.dtype) -> None:
     """Take steps of the configured order and k."""
-    nets, k = shapes(config), config.algorithm.k
+    course = []
     for t in range(steps):
-        batch, rate, update_g = minibatch(config, seed, t, dtype), rates(config, t), (t + 1) % k == 0
-        if update_g and config.algorithm.order == "simultaneous":
-            algorithm1.joint_step(state, batch, rate, nets, config)
-        else:
-            algorithm1.discriminator_step(state, batch, rate, nets, config)
-        if update_g and config.algorithm.order == "alternating":
-            algorithm1.generator_step(state, noise(config, seed, t, "generator", dtype), rate, nets, config)
+        update_g, joint = (t + 1) % config.algorithm.k == 0, config.algorithm.order == "simultaneous"
+        fresh = noise(config, seed, t, "generator", dtype) if update_g and not joint else None
+        course.append(
+            Step(
+                batch=minibatch(config, seed, t, dtype),
+                fresh=fresh,
+                moves=moves(config, rates(config, t)),
+                joint=update_g and joint,
+            )
+        )
+    assert len(algorithm1.train(state, course, shapes(config), rules(config))) == steps
+
+
+def joint_step(state: State, batch: Minibatch, rate: Rates, config: TrialConfig) -> Logits:
+    return algorithm1.joint_step(state, batch, moves(config, rate), shapes(config), rules(config))
+
+
+def discriminator_step(state: State, batch: Minibatch, rate: Rates, config: TrialConfig) -> Logits:
+    nets = shapes(config, batch.x.shape[-1])
+    return algorithm1.discriminator_step(state, batch, moves(config, rate), nets, rules(config))
+
+
+def measured(logits: Logits, config: TrialConfig) -> dict[str, float]:
+    return dict(zip(MEASURES, algorithm1.measure(logits, rules(config)).tolist(), strict=True))
 
 
 def numpy_of(params: dict[str, torch.Tensor]) -> reference_step.Arrays:
@@ -60,21 +77,22 @@ def play_reference(
     )
     g, d = reference_step.player(numpy_of(state.g)), reference_step.player(numpy_of(state.d))
 
-    def draw_of(passing: Noise, batch: Minibatch | None = None) -> reference_step.Draw:
+    def draw_of(passing: Noise | Minibatch) -> reference_step.Draw:
         assert passing.masks is not None
-        draw = reference_step.Draw(
-            z=passing.z.to(torch.float64).numpy(), masks_fake=[mask.to(torch.float64).numpy() for mask in passing.masks]
+        z, masks = passing.z.to(torch.float64).numpy(), [mask.to(torch.float64).numpy() for mask in passing.masks]
+        if isinstance(passing, Noise):
+            return reference_step.Draw(z=z, masks_fake=masks)
+        return reference_step.Draw(
+            z=z,
+            masks_fake=[mask[len(z) :] for mask in masks],
+            x=passing.x.to(torch.float64).numpy(),
+            masks_real=[mask[: len(z)] for mask in masks],
         )
-        if batch is not None:
-            assert batch.masks is not None
-            draw.x = batch.x.to(torch.float64).numpy()
-            draw.masks_real = [mask.to(torch.float64).numpy() for mask in batch.masks]
-        return draw
 
     for t in range(steps):
         batch, rate, update_g = minibatch(config, seed, t, dtype), rates(config, t), (t + 1) % config.algorithm.k == 0
         moving = reference_step.Rates(lr_g=float(rate.lr_g), lr_d=float(rate.lr_d), momentum=float(rate.momentum))
-        draw = draw_of(batch.noise, batch)
+        draw = draw_of(batch)
         if update_g and config.algorithm.order == "simultaneous":
             reference_step.joint_step(g, d, draw, moving, recipe)
         else:
@@ -134,8 +152,8 @@ def test_joint_step_takes_both_gradients_at_one_moment() -> None:
     config = small()
     moved, still = start(config, seed=3), start(config, seed=3)
     batch = minibatch(config, 5, 0)
-    algorithm1.joint_step(moved, batch, rates(config, 0), shapes(config), config)
-    algorithm1.joint_step(still, batch, rates(config, 0, lr_d=0.0), shapes(config), config)
+    joint_step(moved, batch, rates(config, 0), config)
+    joint_step(still, batch, rates(config, 0, lr_d=0.0), config)
     assert not torch.equal(moved.d["0.weight"], still.d["0.weight"])
     assert all(torch.equal(moved.g[name], still.g[name]) for name in moved.g)
 
@@ -147,15 +165,9 @@ def test_measures_are_those_of_the_logits() -> None:
     state = start(config, seed=3)
     batch = minibatch(config, 5, 0)
     g, d = numpy_of(state.g), numpy_of(state.d)
-    measures = dict(
-        zip(
-            MEASURES,
-            algorithm1.joint_step(state, batch, rates(config, 0), shapes(config), config).tolist(),
-            strict=True,
-        )
-    )
+    measures = measured(joint_step(state, batch, rates(config, 0), config), config)
     ones = [np.ones((13, width)) for width in (games.DATA_DIM, 6, 4)]
-    images, _ = reference_step.generate(g, batch.noise.z.numpy(), "sigmoid")
+    images, _ = reference_step.generate(g, batch.z.numpy(), "sigmoid")
     real = reference_step.sigmoid(reference_step.discriminate(d, batch.x.numpy(), ones, 5)[0])
     fake = reference_step.sigmoid(reference_step.discriminate(d, images, ones, 5)[0])
     value = np.log(real).mean() + np.log(1 - fake).mean()
@@ -198,7 +210,7 @@ def gaussian_game(rule: str) -> TrialConfig:
 
 def gaussian_minibatch(data: tuple[float, float], source: torch.Generator, m: int) -> Minibatch:
     x = data[0] + data[1] * torch.randn(m, 1, generator=source)
-    return Minibatch(x=x, masks=None, noise=Noise(z=torch.randn(m, 1, generator=source), masks=None))
+    return Minibatch(x=x, z=torch.randn(m, 1, generator=source), masks=None)
 
 
 def train_discriminator(
@@ -206,21 +218,20 @@ def train_discriminator(
 ) -> tuple[State, TrialConfig, float]:
     """Train D against a fixed generator; return its state and the game's value on a fresh sample."""
     config = gaussian_game(rule)
-    nets, source = shapes(config, data_dim=1), torch.Generator().manual_seed(11)
+    source = torch.Generator().manual_seed(11)
     state = start(config, seed=2, dtype=torch.float32, data_dim=1)
-    with torch.no_grad():
-        state.g["0.weight"].fill_(generated[1])
-        state.g["0.bias"].fill_(generated[0])
+    state.g["0.weight"].fill_(generated[1])
+    state.g["0.bias"].fill_(generated[0])
     initial = {"momentum": 0.1, "adam": 0.01}[rule]
     for t in range(GAUSSIAN_STEPS):
         # To zero at the end, which averages the noise of the minibatches out.
         lr = initial * (1 - t / GAUSSIAN_STEPS)
         step = Rates(lr_g=0.0, lr_d=lr, momentum=0.8, g_update=1, d_update=t + 1)
-        algorithm1.discriminator_step(state, gaussian_minibatch(data, source, GAUSSIAN_BATCH), step, nets, config)
+        discriminator_step(state, gaussian_minibatch(data, source, GAUSSIAN_BATCH), step, config)
     still = Rates(lr_g=0.0, lr_d=0.0, momentum=0.0, g_update=1, d_update=GAUSSIAN_STEPS + 1)
     fresh = gaussian_minibatch(data, source, LARGE_SAMPLE)
-    measures = algorithm1.discriminator_step(state, fresh, still, nets, config)
-    return state, config, float(measures[MEASURES.index("game_value")])
+    measures = measured(discriminator_step(state, fresh, still, config), config)
+    return state, config, measures["game_value"]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -231,9 +242,8 @@ def test_discriminator_reaches_its_optimum(rule: str) -> None:
     x = np.linspace(-6, 6, 4001)
     p_data, p_g = norm.pdf(x, *data), norm.pdf(x, *generated)
     optimum = p_data / (p_data + p_g)
-    with torch.no_grad():
-        points = torch.from_numpy(x).float().unsqueeze(-1)
-        d = networks.discriminate(shapes(config, 1), state.d, points, None).sigmoid().numpy()
+    points = torch.from_numpy(x).float().unsqueeze(-1)
+    d = networks.discriminate(shapes(config, 1), state.d, points, None).sigmoid().numpy()
     assert np.average(np.abs(d - optimum), weights=p_data + p_g) < 0.02
     dx = x[1] - x[0]
     best_value = (p_data * np.log(optimum) + p_g * np.log1p(-optimum)).sum() * dx
@@ -256,11 +266,11 @@ def test_value_of_the_game_is_minus_log_4_where_samples_are_data(rule: str) -> N
 def test_no_rate_puts_what_is_not_finite_into_parameters(rule: str, network: str, lr: float) -> None:
     config = small({"update.rule": rule})
     state = start(config, seed=3, dtype=torch.float32)
-    algorithm1.joint_step(state, minibatch(config, 5, 0, torch.float32), rates(config, 0), shapes(config), config)
+    joint_step(state, minibatch(config, 5, 0, torch.float32), rates(config, 0), config)
     before = tensors(state)
     for t in (1, 2, 3):
         rate = rates(config, t, **{network: lr})
-        algorithm1.joint_step(state, minibatch(config, 5, t, torch.float32), rate, shapes(config), config)
+        joint_step(state, minibatch(config, 5, t, torch.float32), rate, config)
         assert all(value.isfinite().all() for value in tensors(state).values())
     assert not state.alive
     # The step itself is refused, so both networks stay where they were before it.
@@ -270,13 +280,14 @@ def test_no_rate_puts_what_is_not_finite_into_parameters(rule: str, network: str
 @pytest.mark.parametrize("rule", RULES)
 def test_nan_data_freezes_a_trial_for_good(rule: str) -> None:
     config = small({"update.rule": rule, "generator.max_col_norm": 0.5, "discriminator.max_col_norm": 0.5})
-    state, nets = start(config, seed=3), shapes(config)
+    state = start(config, seed=3)
     before = tensors(state)
     batch = minibatch(config, 5, 0)
     batch.x[7, 2] = math.nan
-    algorithm1.discriminator_step(state, batch, rates(config, 0), nets, config)
-    algorithm1.generator_step(state, noise(config, 5, 0, "generator"), rates(config, 0), nets, config)
-    algorithm1.joint_step(state, minibatch(config, 5, 1), rates(config, 1), nets, config)
+    discriminator_step(state, batch, rates(config, 0), config)
+    fresh, rate = noise(config, 5, 0, "generator"), moves(config, rates(config, 0))
+    algorithm1.generator_step(state, fresh, rate, shapes(config), rules(config))
+    joint_step(state, minibatch(config, 5, 1), rates(config, 1), config)
     assert not state.alive
     assert all(torch.equal(value, before[name]) for name, value in tensors(state).items())
 
@@ -286,12 +297,12 @@ def test_an_infinite_loss_freezes_where_the_step_would_be_finite() -> None:
     config = small({"discriminator.hidden": []})
     state = start(config, seed=3, dtype=torch.float32)
     batch = minibatch(config, 5, 0, torch.float32)
-    with torch.no_grad():
-        state.d["0.weight"].fill_(-1e25)
+    state.d["0.weight"].fill_(-1e35)
     before = tensors(state)
-    enormous = dataclasses.replace(batch, x=batch.x * 1e25)
-    rate = rates(config, 0, lr_d=1e-20)
-    measures = algorithm1.discriminator_step(state, enormous, rate, shapes(config), config)
-    assert measures[MEASURES.index("loss_d")] == math.inf
+    large = dataclasses.replace(batch, x=batch.x * 1e10)
+    # The factors are finite: examples of 1e10, and slopes of at most the rate.
+    logits = discriminator_step(state, large, rates(config, 0), config)
+    assert not logits.real.isfinite().any()
+    assert measured(logits, config)["loss_d"] == math.inf
     assert not state.alive
     assert all(torch.equal(value, before[name]) for name, value in tensors(state).items())

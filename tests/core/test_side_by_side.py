@@ -11,34 +11,36 @@ import torch
 
 from gansearch.config import TrialConfig
 from gansearch.core import algorithm1
-from gansearch.core.algorithm1 import Minibatch, Noise, Rates, State
+from gansearch.core.algorithm1 import Minibatch, Noise, State
 from tests.core import games
-from tests.core.games import minibatch, noise, rates, shapes, small, start, tensors
+from tests.core.games import Rates, minibatch, moves, noise, rates, rules, shapes, small, stack_states, start, tensors
 
 ORDERS = ("simultaneous", "alternating")
 RULES = ("momentum", "adam")
 TRIALS = 3
 
 
-def stack_states(states: list[State], config: TrialConfig) -> State:
-    g, d = (
-        {
-            name: games.stacked([getattr(s, net)[name] for s in states]).requires_grad_(True)
-            for name in getattr(states[0], net)
-        }
-        for net in ("g", "d")
-    )
-    return games.state_of(g, d, config, (len(states),))
+def stack_masks(parts: list[Noise] | list[Minibatch]) -> list[torch.Tensor]:
+    return [games.stacked(layer) for layer in zip(*(p.masks for p in parts if p.masks is not None), strict=True)]
 
 
 def stack_noise(parts: list[Noise]) -> Noise:
-    masks = [games.stacked(layer) for layer in zip(*(p.masks for p in parts if p.masks is not None), strict=True)]
-    return Noise(z=games.stacked([p.z for p in parts]), masks=masks)
+    return Noise(z=games.stacked([p.z for p in parts]), masks=stack_masks(parts))
 
 
 def stack_minibatches(parts: list[Minibatch]) -> Minibatch:
-    masks = [games.stacked(layer) for layer in zip(*(p.masks for p in parts if p.masks is not None), strict=True)]
-    return Minibatch(x=games.stacked([p.x for p in parts]), masks=masks, noise=stack_noise([p.noise for p in parts]))
+    x, z = games.stacked([p.x for p in parts]), games.stacked([p.z for p in parts])
+    return Minibatch(x=x, z=z, masks=stack_masks(parts))
+
+
+def step(state: State, batch: Minibatch, fresh: Noise, rate: Rates, config: TrialConfig) -> None:
+    """Move both networks in the configured order."""
+    nets, moving = shapes(config), moves(config, rate)
+    if config.algorithm.order == "simultaneous":
+        algorithm1.joint_step(state, batch, moving, nets, rules(config))
+    else:
+        algorithm1.discriminator_step(state, batch, moving, nets, rules(config))
+        algorithm1.generator_step(state, fresh, moving, nets, rules(config))
 
 
 def trial_rates(config: TrialConfig, t: int, trial: int) -> Rates:
@@ -62,7 +64,7 @@ def play_trials(
     config: TrialConfig, dtype: torch.dtype, spoil: str | None = None, steps: int = 4
 ) -> tuple[State, list[dict[str, torch.Tensor]]]:
     """Play trials side by side, the middle one spoilt at step 2; return the state and copies after each step."""
-    nets, history = shapes(config), []
+    history = []
     state = stack_states([start(config, seed=30 + i, dtype=dtype) for i in range(TRIALS)], config)
     for t in range(steps):
         batch = stack_minibatches([minibatch(config, 50 + i, t, dtype) for i in range(TRIALS)])
@@ -75,12 +77,8 @@ def play_trials(
         if t == 2 and spoil == "overflow":
             assert isinstance(rate.lr_g, torch.Tensor)
             rate.lr_g[1] = torch.finfo(dtype).max
-        if config.algorithm.order == "simultaneous":
-            algorithm1.joint_step(state, batch, rate, nets, config)
-        else:
-            algorithm1.discriminator_step(state, batch, rate, nets, config)
-            fresh = stack_noise([noise(config, 50 + i, t, "generator", dtype) for i in range(TRIALS)])
-            algorithm1.generator_step(state, fresh, rate, nets, config)
+        fresh = stack_noise([noise(config, 50 + i, t, "generator", dtype) for i in range(TRIALS)])
+        step(state, batch, fresh, rate, config)
         history.append(tensors(state))
     return state, history
 
@@ -101,13 +99,8 @@ def test_trials_side_by_side_get_what_each_gets_alone(
     for i in range(TRIALS):
         alone = start(config, seed=30 + i, dtype=dtype)
         for t in range(len(history)):
-            batch, rate = minibatch(config, 50 + i, t, dtype), trial_rates(config, t, i)
-            if order == "simultaneous":
-                algorithm1.joint_step(alone, batch, rate, shapes(config), config)
-            else:
-                algorithm1.discriminator_step(alone, batch, rate, shapes(config), config)
-                fresh = noise(config, 50 + i, t, "generator", dtype)
-                algorithm1.generator_step(alone, fresh, rate, shapes(config), config)
+            fresh = noise(config, 50 + i, t, "generator", dtype)
+            step(alone, minibatch(config, 50 + i, t, dtype), fresh, trial_rates(config, t, i), config)
         for name, value in tensors(alone).items():
             torch.testing.assert_close(
                 history[-1][name][i], value, rtol=tolerance, atol=tolerance * float(value.abs().max())
