@@ -19,6 +19,7 @@ from gansearch.config import TrialConfig
 from gansearch.core import algorithm1, losses, networks, updates
 from gansearch.core.algorithm1 import Minibatch, Moves, Noise, Rules, State, Step
 from gansearch.core.datasets import to_unit
+from gansearch.core.distances import full_precision
 from gansearch.core.dropout import Masks
 from gansearch.core.networks import Networks, Rate
 from gansearch.core.shapes import Float, Int64, Tensor, UInt8
@@ -79,12 +80,17 @@ def train_epoch(
         levels: the byte that stands for a pixel value of 1.
         side_by_side: whether the tensors have an axis of trials; without it there is one member.
     """
-    epoch = _Epoch(state, members, nets, train, levels, side_by_side)
+    with full_precision(train.device):  # whatever the user's settings: TF32 would train other networks
+        return _played(_Epoch(state, members, nets, train, levels, side_by_side), state)
+
+
+def _played(epoch: _Epoch, state: State) -> Outcome:
+    """Play an epoch's steps, block by block."""
     measures = []
     d_updates = g_updates = torch.zeros_like(state.alive, dtype=torch.int64)
     for start in range(0, epoch.length, STEPS_A_BLOCK):
         count = min(STEPS_A_BLOCK, epoch.length - start)
-        seen = algorithm1.train(state, epoch.steps(start, count), nets, epoch.rules)
+        seen = algorithm1.train(state, epoch.steps(start, count), epoch.nets, epoch.rules)
         logits = algorithm1.Logits(*(torch.stack(said) for said in zip(*(one.logits for one in seen), strict=True)))
         measures.append(algorithm1.measure(logits, epoch.rules).sum(1))
         alive = torch.stack([one.alive for one in seen])
@@ -105,7 +111,7 @@ class _Epoch:
         levels: int,
         side_by_side: bool,
     ) -> None:
-        self._members, self._nets, self._train, self._levels = members, nets, train, levels
+        self._members, self.nets, self._train, self._levels = members, nets, train, levels
         self._side_by_side = side_by_side
         self._dtype = next(iter(state.g.values())).dtype
         first = members[0].config
@@ -208,7 +214,7 @@ class _Epoch:
 
     def _noise(self, purpose: str, block: int, count: int) -> Tensor:
         """Return noise for these steps, [trials, steps, m, z]."""
-        out = torch.empty((len(self._members), count, self._m, self._nets.noise.dim), device=self._train.device)
+        out = torch.empty((len(self._members), count, self._m, self.nets.noise.dim), device=self._train.device)
         for own, one in zip(out, self._members, strict=True):
             networks.draw_noise_(own, one.config.noise, one.draws, f"noise/{purpose}", self._block(one, block))
         return out.to(self._dtype)
@@ -224,7 +230,7 @@ class _Epoch:
 
     def _split(self, masks: Tensor | None) -> tuple[Tensor, ...] | None:
         """Return a step's masks, one an activation."""
-        return None if masks is None else masks.split(self._nets.dropout_widths, -1)
+        return None if masks is None else masks.split(self.nets.dropout_widths, -1)
 
     def _block(self, member: Member, block: int) -> int:
         """Return the number of a trial's block, counted from its first epoch."""
