@@ -139,15 +139,18 @@ def descend(
             return
         for tensor in {id(t): t for factor in factors for t in (factor.x, factor.delta)}.values():
             _blank_(tensor, live)
+        rule = _keeping(rule, live, next(iter(params.values())).dtype)
     for i, factor in enumerate(factors):
         for name, own in ((f"{i}.weight", factor), (f"{i}.bias", factor.delta)):
             if isinstance(rule, Momentum):
-                step = _momentum_step(moments[f"velocity.{name}"], own, rule, None if everyone else live)
+                step = _momentum_step(moments[f"velocity.{name}"], own, rule.momentum)
             else:
-                step = _adam_step(name, moments, own, rule, None if everyone else live)
+                step = _adam_step(name, moments, own, rule)
             if everyone:
                 params[name].add_(step)
             else:
+                if isinstance(rule, Adam):  # the rate of whoever is frozen may be infinite
+                    _blank_(step, live)
                 params[name].addcmul_(step, _expand(live.to(step.dtype), step))
 
 
@@ -157,20 +160,29 @@ def _blank_(tensor: Tensor, live: Tensor) -> None:
     tensor.view(bits_dtype).bitwise_and_(_expand(-live.to(bits_dtype), tensor))
 
 
-def _momentum_step(v: Tensor, gradient: Factor | Tensor, rule: Momentum, live: Tensor | None) -> Tensor:
+def _keeping(rule: Momentum | Adam, live: Tensor, dtype: torch.dtype) -> Momentum | Adam:
+    """Return the rule by which whoever does not move keeps its memory, given that its gradients are 0."""
+    if isinstance(rule, Momentum):
+        momentum = rule.momentum
+        if not isinstance(momentum, Tensor):
+            momentum = live.new_full((), momentum, dtype=dtype)
+        return dataclasses.replace(rule, momentum=torch.where(live, momentum, 1))
+    moving = live.to(dtype)
+    return dataclasses.replace(rule, fresh1=moving * rule.fresh1, fresh2=moving * rule.fresh2)
+
+
+def _momentum_step(v: Tensor, gradient: Factor | Tensor, momentum: Rate) -> Tensor:
     """Return v <- momentum v - lr g, which is also the step."""
-    momentum = rule.momentum
-    if live is not None:  # whoever does not move keeps its velocity
-        momentum = torch.where(live, torch.as_tensor(momentum, dtype=v.dtype, device=v.device), 1)
-    if isinstance(gradient, Factor) and v.dim() == 2 and not isinstance(momentum, Tensor):
-        return torch.addmm(v, gradient.x.mT, gradient.delta, beta=momentum, out=v)
-    if not isinstance(gradient, Factor):
-        if v.dim() == 1 and not isinstance(momentum, Tensor):
-            return torch.addmv(v, gradient.mT, _ones(len(gradient), v.dtype, v.device), beta=momentum, out=v)
-        return v.mul_(_rate(momentum, v)).add_(gradient.sum(-2))
-    v.mul_(_rate(momentum, v))
-    product = torch.addmm if v.dim() == 2 else torch.baddbmm
-    return product(v, gradient.x.mT, gradient.delta, out=v)
+    alone = v.dim() == (2 if isinstance(gradient, Factor) else 1)
+    if isinstance(momentum, Tensor) or not alone:  # no product takes one factor a trial
+        v.mul_(_rate(momentum, v))
+        momentum = 1.0
+    if isinstance(gradient, Factor):
+        add = torch.addmm if alone else torch.baddbmm
+        return add(v, gradient.x.mT, gradient.delta, beta=momentum, out=v)
+    if alone:
+        return torch.addmv(v, gradient.mT, _ones(len(gradient), v.dtype, v.device), beta=momentum, out=v)
+    return v.add_(gradient.sum(-2))
 
 
 @functools.lru_cache
@@ -178,19 +190,13 @@ def _ones(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.ones(n, dtype=dtype, device=device)
 
 
-def _adam_step(name: str, moments: Params, gradient: Factor | Tensor, rule: Adam, live: Tensor | None) -> Tensor:
+def _adam_step(name: str, moments: Params, gradient: Factor | Tensor, rule: Adam) -> Tensor:
     """Return Adam's step. Source: Kingma and Ba 2015, Algorithm 1."""
     g = torch.matmul(gradient.x.mT, gradient.delta) if isinstance(gradient, Factor) else gradient.sum(-2)
-    fresh1, fresh2 = rule.fresh1, rule.fresh2
-    if live is not None:  # whoever does not move keeps its moments
-        fresh1, fresh2 = (torch.as_tensor(f, dtype=g.dtype, device=g.device) * live for f in (fresh1, fresh2))
-    m = moments[f"first.{name}"].lerp_(g, _rate(fresh1, g))
-    v = moments[f"second.{name}"].lerp_(g.square_(), _rate(fresh2, g))
+    m = moments[f"first.{name}"].lerp_(g, _rate(rule.fresh1, g))
+    v = moments[f"second.{name}"].lerp_(g.square_(), _rate(rule.fresh2, g))
     deviation = torch.div(v, _rate(rule.gathered2, g), out=g).sqrt_().add_(_rate(rule.eps, g))
-    step = torch.div(m, deviation, out=deviation).mul_(-_rate(rule.lr, g) / _rate(rule.gathered1, g))
-    if live is not None:  # the rate of whoever is frozen may be infinite
-        _blank_(step, live)
-    return step
+    return torch.div(m, deviation, out=deviation).mul_(-_rate(rule.lr, g) / _rate(rule.gathered1, g))
 
 
 def _expand(value: Tensor, p: Tensor) -> Tensor:
