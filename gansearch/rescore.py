@@ -160,7 +160,7 @@ def _scored(one: Rescored, protocol_id: str, protocol: Protocol, data: Dataset, 
     images = images_on(device, data, fewest)
     model = Model(
         spec=spec,
-        sampler=make_learner(spec.config, images.reference.train, data.levels, spec.seed),
+        sampler=make_learner(spec.config, images.train, data.levels, spec.seed),
         weights={name: tensor.to(device) for name, tensor in kept.weights.items()},
         epoch=kept.scored_epoch,
         digest=kept.digest,

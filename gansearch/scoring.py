@@ -108,28 +108,35 @@ class Model:
     digest: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)  # no slots, for the reference is cached
 class Images:
     """A data set on the device where models are scored.
 
     Attributes:
         data: the data set; its test split may be locked away unless a trial that reads it is scored.
         device: where.
+        train: the training images there, as bytes.
         valid: the validation images there, as bytes.
-        reference: what diagnostics need, with the training images there.
+        num_samples: the fewest samples that any protocol draws: diagnostics compare no more.
     """
 
     data: Dataset
     device: torch.device
-    valid: UInt8[Tensor, "n d"]
-    reference: diagnostics.Reference
+    train: UInt8[Tensor, "n d"]
+    valid: UInt8[Tensor, "m d"]
+    num_samples: int
+
+    @functools.cached_property
+    def reference(self) -> diagnostics.Reference:
+        """What diagnostics need; made by the first report, for on MNIST it takes a second or two."""
+        return diagnostics.reference(self.train, self.valid, self.data.levels, num_samples=self.num_samples)
 
 
 @functools.lru_cache(maxsize=1)
 def images_on(device: torch.device, data: Dataset, num_samples: int) -> Images:
     """Return a data set on a device.
 
-    Kept for the process's next trial, which mostly has the same data: on MNIST this takes a second or two.
+    Kept for the process's next trial, which mostly has the same data.
 
     Args:
         device: where.
@@ -137,8 +144,7 @@ def images_on(device: torch.device, data: Dataset, num_samples: int) -> Images:
         num_samples: the fewest samples that any protocol draws, 2 or more: diagnostics compare no more.
     """
     train, valid = as_tensor(data.train).to(device), as_tensor(data.valid).to(device)
-    reference = diagnostics.reference(train, valid, data.levels, num_samples=num_samples)
-    return Images(data=data, device=device, valid=valid, reference=reference)
+    return Images(data=data, device=device, train=train, valid=valid, num_samples=num_samples)
 
 
 def score_model(model: Model, protocol: Protocol, images: Images, recorder: Recorder) -> Row:

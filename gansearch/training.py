@@ -11,13 +11,13 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from gansearch import pictures, schema, scoring
 from gansearch.config import TrialConfig
 from gansearch.core import diagnostics
-from gansearch.core.adversarial import Adversarial
+from gansearch.core.adversarial import Adversarial, Epoch
 from gansearch.core.datasets import Dataset
 from gansearch.core.shapes import Float, Tensor, UInt8
 from gansearch.errors import DataError, ResultsError
@@ -38,8 +38,8 @@ SHEET_PICTURES = 100
 class Learner(Protocol):
     """A model family as a trial sees it."""
 
-    def train_epoch(self) -> dict[str, float]:
-        """Train one epoch; return measures named by columns of `curves`."""
+    def train_epoch(self) -> Epoch:
+        """Train one epoch; return measures named by columns of `curves`, and what it took."""
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of what a sample needs."""
@@ -78,6 +78,10 @@ class Ending:
     error: str | None = None
 
 
+LearnerMaker = Callable[[TrialConfig, UInt8[Tensor, "n d"], int, int], Learner]
+"""Makes the untrained model of a configuration from training images, their levels and a seed."""
+
+
 class Training:
     """The model, the data on its device, and everything that reports have gathered so far.
 
@@ -90,6 +94,7 @@ class Training:
         recorder: where curves, pictures and checkpoints go.
         placement: what it runs on.
         row: the trial's draft row, filled as training goes.
+        make_learner: makes the model.
 
     Raises:
         DataError: when the spec reads the test split and it is locked away.
@@ -97,7 +102,15 @@ class Training:
         ValueError: when the data do not fill one minibatch.
     """
 
-    def __init__(self, spec: TrialSpec, data: Dataset, recorder: Recorder, placement: Placement, row: Row) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        data: Dataset,
+        recorder: Recorder,
+        placement: Placement,
+        row: Row,
+        make_learner: LearnerMaker = make_learner,
+    ) -> None:
         if spec.scores_test and data.test is None:
             raise DataError("the test split is locked away from this trial, but its stage scores it")
         self._origin = time.monotonic()  # when the trial would have started, had it never been interrupted
@@ -107,53 +120,67 @@ class Training:
         row.update(environment(self._device, placement.threads), run_gpu_share=placement.gpu_share)
         fewest = min(p.num_samples for p in (*spec.protocols, spec.report_protocol))
         self._images = scoring.images_on(self._device, data, fewest)
-        self._learner = make_learner(spec.config, self._images.reference.train, data.levels, spec.seed)
+        self._learner = make_learner(spec.config, self._images.train, data.levels, spec.seed)
         self._epochs = 0
         self._amid_epochs = False
+        self._elsewhere = False  # whether others are trained and report between two reports of this one
         self._best: dict[str, Tensor] | None = None
         self._best_collapsed = False
         self._curves: list[Row] = []
         self._pictures: list[Row] = []
         self._seconds = {"train": 0.0, "score": 0.0}
         self._resume()
-        self._checkpointed = time.monotonic()
+        self._over = self._ending(self._learner.diverged())  # it may have been interrupted after its last report
+        self._checkpointed = self._left = time.monotonic()
 
     @property
     def goes_on(self) -> bool:
         """Whether some epochs are done and training has not ended with them."""
-        return self._epochs > 0 and self._ending(self._learner.diverged()) is None
+        return self._epochs > 0 and self._over is None
 
     @property
     def curve(self) -> Sequence[Row]:
         """The trial's reports so far, those before its checkpoint among them."""
         return self._curves
 
+    @property
+    def epochs_to_report(self) -> int:
+        """Epochs that are to be trained until the next report; 0 where training has ended."""
+        if self._over is not None:
+            return 0
+        every, budget = self._spec.config.score.report_every, self._spec.config.algorithm.epochs
+        return min((self._epochs // every + 1) * every, budget) - self._epochs
+
     def to_next_report(self) -> Ending | None:
         """Train to the next report and write it; return how training ended, or None where it goes on."""
-        # It may have been interrupted after the report that ended it.
-        if (ending := self._ending(self._learner.diverged())) is not None:
-            return ending
-        every, budget = self._spec.config.score.report_every, self._spec.config.algorithm.epochs
-        target = min((self._epochs // every + 1) * every, budget)
-        measures, started = [], time.monotonic()
+        if self._over is not None:
+            return self._over
+        target, entered = self._epochs + self.epochs_to_report, time.monotonic()
+        trained: list[Epoch] = []
         self._amid_epochs = True
         while self._epochs < target:
-            measures.append(self._learner.train_epoch())
+            trained.append(self._learner.train_epoch())
             self._epochs += 1
-            if self._out_of_time(time.monotonic() - started):
+            if self.out_of_time(sum(epoch.seconds for epoch in trained)):
                 break  # and report, for the searcher to hear what it came to
-        diverged = self._learner.diverged()  # waits for the device, so the clock below is honest
-        trained = time.monotonic()
-        self._seconds["train"] += trained - started
-        rate = len(measures) * self._examples_per_epoch / (trained - started)
-        self._report({name: sum(m[name] for m in measures) / len(measures) for name in measures[0]}, rate)
-        self._scored_since(trained)
+        diverged = self._learner.diverged()
+        seconds = sum(epoch.seconds for epoch in trained)
+        self._elsewhere = trained[0].elsewhere
+        if self._elsewhere:  # what of the time since its last report was others' is not this trial's
+            self._origin += entered - self._left - seconds
+        self._seconds["train"] += seconds
+        rate = len(trained) * self._examples_per_epoch / seconds
+        names, reporting = trained[0].measures, time.monotonic()
+        self._report({name: sum(epoch.measures[name] for epoch in trained) / len(trained) for name in names}, rate)
+        self._scored_since(reporting)
         self._note_speed()
         self._amid_epochs = False
-        ending = self._ending(diverged)
-        if ending is None and time.monotonic() - self._checkpointed >= self._checkpoint_seconds:
+        self._over = self._ending(diverged)
+        self._left = time.monotonic()
+        if self._over is None and time.monotonic() - self._checkpointed >= self._checkpoint_seconds:
             self.checkpoint()
-        return ending
+        self._left = time.monotonic()
+        return self._over
 
     def _ending(self, diverged: bool) -> Ending | None:
         """Return how training has ended, or None where it goes on.
@@ -167,10 +194,10 @@ class Training:
             return Ending(schema.COMPLETE)
         if (reason := self._spec.guards.collapsed(self._curves)) is not None:
             return Ending(schema.COLLAPSED, reason)
-        reason = self._out_of_time()
+        reason = self.out_of_time()
         return None if reason is None else Ending(schema.STOPPED, reason)
 
-    def _out_of_time(self, since: float = 0.0) -> str | None:
+    def out_of_time(self, since: float = 0.0) -> str | None:
         """Return why the trial is ended now, so many seconds after its last report, or None."""
         return self._spec.guards.out_of_time(self._seconds["train"] + self._seconds["score"] + since)
 
@@ -287,7 +314,7 @@ class Training:
         state = {
             "epochs": self._epochs,
             "seconds": self._seconds,
-            "total_seconds": time.monotonic() - self._origin,
+            "total_seconds": (self._left if self._elsewhere else time.monotonic()) - self._origin,
             "started": self._row["run_started"].isoformat(),
             "row": {name: self._row[name] for name in names if name in self._row},
             "best_collapsed": self._best_collapsed,

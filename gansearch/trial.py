@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from gansearch import schema
 from gansearch.core.datasets import Dataset
@@ -21,7 +21,7 @@ from gansearch.recorder import Recorder
 from gansearch.rows import Row, draft_row, final_rows
 from gansearch.spec import TrialSpec
 from gansearch.tracking.following import Following
-from gansearch.training import Training
+from gansearch.training import LearnerMaker, Training, make_learner
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +55,19 @@ class Trial:
         data: the data set; its test split may be locked away unless the spec reads it.
         recorder: where its outcome goes.
         placement: what it runs on.
+        make_learner: makes the model that is trained.
     """
 
-    def __init__(self, spec: TrialSpec, data: Dataset, recorder: Recorder, placement: Placement) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        data: Dataset,
+        recorder: Recorder,
+        placement: Placement,
+        make_learner: LearnerMaker = make_learner,
+    ) -> None:
         self.spec = spec
-        self._data, self._recorder, self._placement = data, recorder, placement
+        self._data, self._recorder, self._placement, self._make_learner = data, recorder, placement, make_learner
         self._row = draft_row(spec, data.digests)
         self._training: Training | None = None
         self._status: str | None = None
@@ -80,27 +88,54 @@ class Trial:
             FaultError: when memory is short or the GPU fails.
             ResultsError: when the table cannot be read or written.
         """
-        if self._training is None and self._status is None and (outcome := self.outcome()) is not None:
-            self._row, self._status = outcome, outcome["status"]
-        if self._status is not None:
+        if self._training is None and (report := self.start(repeat=repeat)) is not None:
+            return report
+        if self._status is not None or self._training is None:
             return self._report()
-        try:
-            if self._training is None:
-                self._training = Training(self.spec, self._data, self._recorder, self._placement, self._row)
-                self._following.reports(self._row, self._training.curve)
-                if repeat and self._training.goes_on:
-                    return self._report()
+        with self._errors_as_a_row():
             ending = self._training.to_next_report()
             self._following.reports(self._row, self._training.curve)
             if ending is not None and ending.status == schema.COMPLETE:
                 self._complete(self._training.scores())
             elif ending is not None:
                 self._write(ending.status, error=ending.error)
-        except Exception as error:  # whatever went wrong, the trial ends as a row
-            if (fault := fault_of(error)) is not None:
-                raise fault from error
-            self._write(schema.FAILED, error=describe(error))
         return self._report()
+
+    def start(self, *, repeat: bool = False) -> Report | None:
+        """Set the trial up, from its checkpoint where there is one; `advance` does it by itself.
+
+        Args:
+            repeat: as in `advance`.
+
+        Returns:
+            A report where there is one without training: an outcome that is already in the table, an error in
+            setting up, or the report that is repeated.
+
+        Raises:
+            FaultError: when memory is short or the GPU fails.
+            ResultsError: when the table cannot be read or written.
+        """
+        if self._status is None and (outcome := self.outcome()) is not None:
+            self._row, self._status = outcome, outcome["status"]
+        if self._status is not None:
+            return self._report()
+        with self._errors_as_a_row():
+            self._training = Training(
+                self.spec, self._data, self._recorder, self._placement, self._row, self._make_learner
+            )
+            self._following.reports(self._row, self._training.curve)
+            if not (repeat and self._training.goes_on):
+                return None
+        return self._report()
+
+    @property
+    def epochs_to_report(self) -> int:
+        """Epochs that are to be trained until the next report; 0 where the trial has ended or was not started."""
+        return 0 if self._training is None or self._status is not None else self._training.epochs_to_report
+
+    def out_of_time(self, seconds: float) -> bool:
+        """Return whether its guards end it so many seconds of training after its last report."""
+        return self._training is not None and self._training.out_of_time(seconds) is not None
 
     def outcome(self) -> Row | None:
         """Return the row of the trial's first protocol if the trial has already ended, else None."""
@@ -113,7 +148,7 @@ class Trial:
         if self._training is not None and self._status is None:
             self._training.checkpoint()
 
-    def interrupt(self, reason: str) -> None:
+    def interrupt(self, reason: str, *, amid_epochs: bool = False) -> None:
         """Write a checkpoint and the row of a trial that is stopped before its end; nothing after its end.
 
         Amid the epochs between two reports the last checkpoint stands. Where nothing has been trained here,
@@ -121,11 +156,13 @@ class Trial:
 
         Args:
             reason: why, for the column `error`.
+            amid_epochs: whether its model was trained elsewhere since its last report.
         """
         if self._status is not None:
             return
         if self._training is not None:
-            self._training.checkpoint()
+            if not amid_epochs:
+                self._training.checkpoint()
         elif self._rows():
             return
         self._write(schema.INTERRUPTED, error=reason)
@@ -138,6 +175,16 @@ class Trial:
         """
         if self._status is None:
             self._write(schema.FAILED, error=reason)
+
+    @contextlib.contextmanager
+    def _errors_as_a_row(self) -> Iterator[None]:
+        """End the trial as FAILED by an error in the block; raise a fault that is not the trial's own."""
+        try:
+            yield
+        except Exception as error:  # whatever went wrong, the trial ends as a row
+            if (fault := fault_of(error)) is not None:
+                raise fault from error
+            self._write(schema.FAILED, error=describe(error))
 
     def leave(self) -> None:
         """Tell those who follow the trial how it stands: for an executor that does not advance it any further."""

@@ -9,16 +9,17 @@ import pytest
 
 ADAM = {"update.rule": "adam", "adam.lr_g": 0.01, "adam.lr_d": 0.003}
 ALTERNATING = ADAM | {"algorithm.order": "alternating", "algorithm.k": 2}
-# Its samples leave collapse after the first epoch, with lower values, and fall back after the fifth, with higher ones.
+# Its samples leave collapse after the first epoch, with lower values, and fall back in the fifth and the eighth, in the
+# end with the highest of all.
 WAVERING = {
     "dataset.name": "gaussian_mixture",
     "update.rule": "adam",
-    "adam.lr_g": 0.01,
-    "adam.lr_d": 0.01,
+    "adam.lr_g": 0.006,
+    "adam.lr_d": 0.006,
     "algorithm.epochs": 8,
 }
 # D's weights grow by orders of magnitude a step until one overflows, in the second epoch.
-DIVERGING = {"momentum.lr_d": 1e2}
+DIVERGING = {"momentum.lr_d": 15.0}
 
 
 def call_raising(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, at: int) -> None:
@@ -39,7 +40,7 @@ def call_raising(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, at: in
 COLLAPSING = {
     "update.rule": "adam",
     "adam.lr_g": 1e-6,
-    "adam.lr_d": 0.02,
+    "adam.lr_d": 0.015,
     "discriminator.dropout_input": 0.0,
     "discriminator.dropout_hidden": 0.0,
     "algorithm.epochs": 9,

@@ -5,13 +5,14 @@ All draws follow from (seed, purpose, step), so the tensors of `save` and the co
 
 from __future__ import annotations
 
-import itertools
+import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 
 from gansearch.config import TrialConfig
-from gansearch.core import algorithm1, epochs, networks, updates
+from gansearch.core import algorithm1, cost, epochs, networks, updates
 from gansearch.core.algorithm1 import MEASURES
 from gansearch.core.epochs import Member
 from gansearch.core.networks import Networks, Params
@@ -20,6 +21,20 @@ from gansearch.seeds import Draws
 
 SAMPLE_BLOCK = 1000
 """Samples generated at a time; a fixed block, so the draws do not depend on the memory at hand."""
+
+
+class Epoch(NamedTuple):
+    """An epoch of a trial's training.
+
+    Attributes:
+        measures: mean of each of `MEASURES` over its steps.
+        seconds: what it took; where several trials were trained at once, this one's share.
+        elsewhere: whether it was trained before it was asked for, together with others.
+    """
+
+    measures: dict[str, float]
+    seconds: float
+    elsewhere: bool = False
 
 
 class Adversarial:
@@ -69,13 +84,15 @@ class Adversarial:
         # Updates of G and D that moved something, counted on the device: a frozen trial stops counting.
         self._counts = torch.zeros(2, dtype=torch.int64, device=train.device)
 
-    def train_epoch(self) -> dict[str, float]:
-        """Train one epoch of real data; return the mean of each of `MEASURES` over its steps."""
+    def train_epoch(self) -> Epoch:
+        """Train one epoch of real data."""
+        started = time.perf_counter()
         outcome = epochs.train_epoch(
             self.state, [self.member], self.nets, self._train, self._levels, side_by_side=False
         )
+        measures = outcome.measures.tolist()  # waits for the device, so the clock is honest
         self.note_epoch(outcome.g_updates, outcome.d_updates)
-        return dict(zip(MEASURES, outcome.measures.tolist(), strict=True))
+        return Epoch(dict(zip(MEASURES, measures, strict=True)), time.perf_counter() - started)
 
     def note_epoch(self, g_updates: Tensor, d_updates: Tensor) -> None:
         """Count an epoch, whoever trained it, with the updates that moved something."""
@@ -114,21 +131,8 @@ class Adversarial:
     def counters(self) -> dict[str, int | float]:
         """Return generator updates, discriminator updates and floating-point operations so far."""
         g_updates, d_updates = self._counts.tolist()
-        return {"g_updates": g_updates, "d_updates": d_updates, "flops": self._flops(g_updates, d_updates)}
-
-    def _flops(self, g_updates: int, d_updates: int) -> float:
-        """Return twice the multiply-adds of all matrix products of so many updates."""
-        m, pieces = self.config.algorithm.batch_size, self.config.discriminator.pieces
-        g_widths, d_widths = self.nets.generator_widths, self.nets.dropout_widths
-        g_layers = [2.0 * m * a * b for a, b in itertools.pairwise(g_widths)]
-        d_layers = [2.0 * m * a * b * pieces for a, b in itertools.pairwise(d_widths)]
-        d_layers.append(2.0 * m * d_widths[-1])
-        g, d = sum(g_layers), sum(d_layers)
-        # D: forward and weight gradients on 2m images, input gradients but for the first layer's; G forward.
-        d_step = g + 2 * (d + d + d - d_layers[0])
-        # G: back through D to its input, then G's own gradients; its forward pass is shared or its own.
-        g_step = d + 2 * g - g_layers[0] + (g + d if self.config.algorithm.order == "alternating" else 0)
-        return d_updates * d_step + g_updates * g_step
+        spent = cost.flops(self.config, self._train.shape[1], g_updates=g_updates, d_updates=d_updates)
+        return {"g_updates": g_updates, "d_updates": d_updates, "flops": spent}
 
     def save(self) -> dict[str, Tensor]:
         """Return every tensor that training depends on, by name."""
@@ -137,6 +141,7 @@ class Adversarial:
         tensors = {f"{group}/{name}": p for group, params in groups.items() for name, p in params.items()}
         return tensors | {"alive": state.alive, "counts": self._counts}
 
+    @torch.inference_mode()  # as in training: what was made there is changed in place nowhere else
     def load(self, tensors: Mapping[str, Tensor], epochs: int) -> None:
         """Continue from what `save` returned after so many epochs.
 

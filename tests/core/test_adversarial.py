@@ -150,7 +150,7 @@ def test_minibatches_draw_fresh_noise_and_masks(monkeypatch: pytest.MonkeyPatch)
 
 def test_epoch_measures_are_means_over_its_steps() -> None:
     model = learner({"algorithm.loss_scale": 0.3})
-    measures = model.train_epoch()
+    measures = model.train_epoch().measures
     assert set(measures) == set(MEASURES)
     assert measures["loss_d"] == pytest.approx(-0.3 * measures["game_value"], rel=1e-5)
     assert 0 < measures["d_real"] < 1
@@ -279,4 +279,4 @@ def test_marginals_are_exact_for_many_images() -> None:
     # Rounding of the mean to float32, and weights of 1e-12 on noise of size 2.
     expected = train.double().mean(0) / LEVELS
     assert (sample.double() - expected).abs().max() < 2.0**-23
-    assert math.isfinite(model.train_epoch()["loss_d"])
+    assert math.isfinite(model.train_epoch().measures["loss_d"])
