@@ -76,6 +76,7 @@ def plan_lines(study: Study) -> list[str]:
         ("study", f"{study.name}: {study.description}" if study.description else study.name),
         ("searcher", _options(searcher.to_dict())),
         ("scheduler", _options(scheduler.to_dict())),
+        ("executor", _options(study.executor.to_dict())),
         ("trials", f"{study.num_trials} configurations, {study.repeats} seed{_s(study.repeats)} each"),
         ("budget", f"{study.epochs} epochs, a report every {study.base.score.report_every}"),
         ("resources", f"{study.resources.cpu:g} CPU and {study.resources.gpu:g} GPU a trial"),

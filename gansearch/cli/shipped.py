@@ -19,7 +19,9 @@ _WIDTH = 100
 def _add_spaces(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="show this file instead of the list")
     parser.add_argument(
-        "--strategies", action="store_true", help="list the searchers and schedulers instead, and when to use each"
+        "--strategies",
+        action="store_true",
+        help="list the searchers, schedulers and executors instead, and when to use each",
     )
     add_json(parser)
 
@@ -56,12 +58,13 @@ def _describe(name: str, content: dict[str, Any]) -> dict[str, str]:
 
 
 def _show_strategies(*, as_json: bool) -> None:
-    """Write every searcher and scheduler: its name, its options with their defaults, and when to use it."""
-    from gansearch.search.strategies import SCHEDULERS, SEARCHERS, Scheduler, Searcher
+    """Write every searcher, scheduler and executor: its name, its options with their defaults, and when to use it."""
+    from gansearch.search.strategies import EXECUTORS, SCHEDULERS, SEARCHERS, Executor, Scheduler, Searcher
 
     sections = {
         "searchers": {name: (Searcher(name=name).to_dict(), strategy.when) for name, strategy in SEARCHERS.items()},
         "schedulers": {name: (Scheduler(name=name).to_dict(), strategy.when) for name, strategy in SCHEDULERS.items()},
+        "executors": {name: (Executor(name=name).to_dict(), strategy.when) for name, strategy in EXECUTORS.items()},
     }
     if as_json:
         emit_json(

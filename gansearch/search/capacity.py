@@ -53,6 +53,12 @@ class Room:
         return max(min(limit, self._most or limit), 1)
 
     @property
+    def there(self) -> int:
+        """Trials that fit on the machines that are there."""
+        self._look()
+        return self._there
+
+    @property
     def waited(self) -> float:
         """Seconds for which no machine has been there that a trial fits on."""
         self._look()

@@ -21,8 +21,10 @@ from gansearch.rows import Row
 from gansearch.search import history
 from gansearch.search.capacity import Room
 from gansearch.search.confirm import confirm_history, finalists
+from gansearch.search.executors import executor_of
 from gansearch.search.lease import Lease
 from gansearch.search.observer import Observer
+from gansearch.search.packed import run_packed
 from gansearch.search.pairings import PAUSING, POPULATION
 from gansearch.search.population import Population
 from gansearch.search.progress import ENDED, Best, Progress, changes_of
@@ -118,6 +120,7 @@ class Driver:
         self._study, self._data, self._run, self._room = study, data, run, room
         self._lease, self._on_progress, self._searches = lease, on_progress, search
         self._warm_start, self._worker = warm_start or WarmStart(), worker
+        self._packed = executor_of(study).name == "packed"
         self._request = StopRequest(run, lease)
         self._started = time.monotonic() - _elapsed_before(run)
         self._ended: collections.Counter[str] = collections.Counter()
@@ -245,24 +248,14 @@ class Driver:
             Recorder(self._run, self._lease.claim.id, study.limits.storage_patience, track),
             self._data.digests,
             progress,
-            slots=self._room.limit,
+            slots=self._limit(),
             searched=tuple(p.name for p in study.space.parameters),
             publish=self._publish,
             on_outcome=on_outcome,
         )
-        limiter = Limiter(stage.limits, observer, gpus=study.resources.gpu, request=self._request, room=self._room)
-        searcher, scheduler = self._tune(stage)
+        limiter = Limiter(stage.limits, observer, gpus=self._gpus, request=self._request, room=self._room)
         try:
-            run_trials(
-                searcher,
-                scheduler,
-                study=study,
-                data=stage.data,
-                max_concurrent=study.max_concurrent or stage.searcher.num_trials,
-                observer=observer,
-                limiter=limiter,
-                worker=self._worker,
-            )
+            self._run_trials(stage, observer, limiter)
         finally:
             compactor.close()
             reason = limiter.reason
@@ -277,6 +270,36 @@ class Driver:
         if reason is None and (left or not stage.searcher.handed_out):
             return Reason("Ray Tune ended before its trials did")
         return reason
+
+    def _run_trials(self, stage: _Stage, observer: Observer, limiter: Limiter) -> None:
+        """Run the stage's trials on the study's executor."""
+        searcher, scheduler = self._tune(stage)
+        if self._packed and isinstance(searcher, SpecSearcher):
+            run_packed(
+                searcher,
+                scheduler,
+                study=self._study,
+                data=stage.data,
+                room=self._room,
+                observer=observer,
+                limiter=limiter,
+            )
+            return
+        run_trials(
+            searcher,
+            scheduler,
+            study=self._study,
+            data=stage.data,
+            max_concurrent=self._study.max_concurrent or stage.searcher.num_trials,
+            observer=observer,
+            limiter=limiter,
+            worker=self._worker,
+        )
+
+    @property
+    def _gpus(self) -> float:
+        """GPUs that a trial takes: in a full engine, its share."""
+        return self._study.resources.gpu / (self._study.executor.slots if self._packed else 1)
 
     def _tune(self, stage: _Stage) -> tuple[SpecSearcher | Population, TrialScheduler]:
         """Return what Tune is given: the stage's trials, and who decides how far they go."""
@@ -296,7 +319,10 @@ class Driver:
 
     def _limit(self) -> int:
         """Return how many trials there may be at a time now."""
-        return self._room.limit
+        if not self._packed:
+            return self._room.limit
+        limit = self._room.limit * self._study.executor.slots
+        return min(limit, self._study.max_concurrent or limit)
 
     def _publish(self, progress: Progress) -> None:
         if self._lease.lost:

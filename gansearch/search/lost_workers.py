@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from gansearch.search import tune_actors
@@ -82,7 +83,7 @@ class LostWorkers(tune.Callback):
         """Make room for a trial that is restarted for want of memory, or end it."""
         account, actor = self._account(trial), self._actors.get(trial.trial_id)
         self._bury(trial.trial_id)
-        short = account.startswith(_MEMORY)
+        short = for_want_of_memory(account)
         if short and self._limits.out_of_memory == "fail":
             # Its next worker finds that it has ended.
             self._observer.fail(trial, f"{account} (limits.out_of_memory: fail)")
@@ -185,5 +186,21 @@ def last_account(trial: TuneTrial) -> str:
     text = _HEADING.split(Path(path).read_text(encoding="utf-8"))[-1]
     if faults := _FAULT.findall(text):
         return str(faults[-1])[:MAX_ERROR]
+    return _in_a_line(text)
+
+
+def account_of(error: RayError) -> str:
+    """Return what an actor was lost by, in one line: an error of its own, or the loss of its process or machine."""
+    if isinstance(error, RayTaskError):
+        return _in_a_line(str(error.cause))
+    return _in_a_line(str(tune_actors.as_actor_loss(error)))
+
+
+def for_want_of_memory(account: str) -> bool:
+    """Return whether an account is of a loss for want of memory."""
+    return account.startswith(_MEMORY)
+
+
+def _in_a_line(text: str) -> str:
     lines = [line for line in text.splitlines() if not line.startswith("\t")]  # names and numbers of the actor
     return " ".join(" ".join(lines).split())[:MAX_ERROR]

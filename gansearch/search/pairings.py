@@ -34,6 +34,11 @@ def check(study: Study) -> None:
         _check_scheduler(study)
     if study.scheduler.name in POPULATION:
         _check_population(study)
+    if study.executor.name == "packed" and study.scheduler.name in PAUSING:
+        raise ConfigError(
+            f"the packed executor cannot drive scheduler '{study.scheduler.name}', which lets trials wait for others",
+            hint="use scheduler: asha, median or none; or executor: tune",
+        )
 
 
 def _check_trials(study: Study) -> None:

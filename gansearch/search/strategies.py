@@ -1,4 +1,4 @@
-"""The strategies that a study can name: searchers, which choose points, and schedulers, which stop trials.
+"""The strategies that a study can name: searchers choose points, schedulers stop trials, executors run them.
 
 A strategy's paragraph says when to use it; `gansearch spaces --strategies` prints them all. What cannot be
 combined is refused by `gansearch.search.pairings`.
@@ -109,6 +109,24 @@ SCHEDULERS: Mapping[str, Strategy] = {
 }
 
 
+EXECUTORS: Mapping[str, Strategy] = {
+    "tune": Strategy(
+        options=(),
+        when="Ray Tune with a process for each trial at a time: takes every scheduler, and uses all cores of a CPU.",
+    ),
+    "packed": Strategy(
+        options=("slots",),
+        when="Engines that train many trials at once, each by one batched computation: for networks too small to keep "
+        "a GPU busy. `resources` is what an engine takes, the whole device. Takes the schedulers none, asha and "
+        "median. A trial comes to the same as alone, but for the last bits of sums.",
+    ),
+    "auto": Strategy(
+        options=("slots",),
+        when="packed where it pays, else tune; the sweep says which and why.",
+    ),
+}
+
+
 RESUMED: Mapping[str, str] = {
     "hyperband": "hyperband's brackets are formed anew of the trials that are left: trials that ended keep their rows, "
     "unfinished ones go on from their checkpoints, but who was to be halved with whom is forgotten",
@@ -194,3 +212,24 @@ class Scheduler:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that act."""
         return _acting(self, SCHEDULERS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Executor:
+    """How trials are run.
+
+    Attributes:
+        name: one of `EXECUTORS`.
+        slots: trials that an engine trains at once, at most, 1 or more (packed, auto).
+    """
+
+    name: str = "tune"
+    slots: int = 32
+
+    def __post_init__(self) -> None:
+        _check("executor", self, EXECUTORS)
+        require(self.slots >= 1, "executor.slots", "1 or more", self.slots)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that act."""
+        return _acting(self, EXECUTORS)

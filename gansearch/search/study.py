@@ -29,7 +29,15 @@ from gansearch.search.sections import (
     require,
 )
 from gansearch.search.space import Space
-from gansearch.search.strategies import SCHEDULERS, SEARCHERS, Scheduler, Searcher, Strategy
+from gansearch.search.strategies import (
+    EXECUTORS,
+    SCHEDULERS,
+    SEARCHERS,
+    Executor,
+    Scheduler,
+    Searcher,
+    Strategy,
+)
 from gansearch.seeds import digest
 from gansearch.storage import location
 from gansearch.tracking.destinations import tracker_names
@@ -50,8 +58,9 @@ class Study:
         description: what is studied, in words.
         searcher: how points are chosen.
         scheduler: which trials are stopped early.
+        executor: how trials are run. Of no effect on what they come to, but for the last bits of sums.
         repeats: seeds a configuration, 1 or more.
-        resources: what each trial takes of the machine.
+        resources: what each trial takes of the machine; under the packed executor, each engine.
         max_concurrent: trials at a time, 1 or more; None for as many as fit.
         protocols: how trials are scored.
         confirm: the stage after the search.
@@ -69,6 +78,7 @@ class Study:
     description: str = ""
     searcher: Searcher = dataclasses.field(default_factory=Searcher)
     scheduler: Scheduler = dataclasses.field(default_factory=Scheduler)
+    executor: Executor = dataclasses.field(default_factory=Executor)
     repeats: int = 1
     resources: Resources = dataclasses.field(default_factory=Resources)
     max_concurrent: int | None = None
@@ -109,9 +119,9 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """Hash of the resolved plan: 12 hex digits, without name, description and trackers."""
+        """Hash of the resolved plan: 12 hex digits, without name, description, executor and trackers."""
         plan = self.to_dict()
-        del plan["description"], plan["track"]
+        del plan["description"], plan["executor"], plan["track"]
         return digest(plan)
 
     @classmethod
@@ -138,6 +148,7 @@ class Study:
         values = {key: parsing.convert(hint, given[key], key) for key, hint in _SIMPLE.items() if key in given}
         searcher = parsing.build(Searcher, _named(data, "searcher", SEARCHERS), "searcher")
         scheduler = parsing.build(Scheduler, _named(data, "scheduler", SCHEDULERS), "scheduler")
+        executor = parsing.build(Executor, _named(data, "executor", EXECUTORS), "executor")
         space = _space(data, folder)
         _check_epochs(data, space)
         protocols = _protocols(data)
@@ -146,6 +157,7 @@ class Study:
             space=space,
             searcher=searcher,
             scheduler=scheduler,
+            executor=executor,
             resources=parsing.build(Resources, data.get("resources", {}), "resources"),
             protocols=protocols,
             confirm=_confirm(data, protocols.final),
@@ -192,6 +204,7 @@ class Study:
             "space": self.space.to_dict(),
             "searcher": self.searcher.to_dict(),
             "scheduler": self.scheduler.to_dict(),
+            "executor": self.executor.to_dict(),
             "num_trials": self.num_trials,
             "epochs": self.epochs,
             "repeats": self.repeats,
@@ -213,7 +226,8 @@ class Study:
 
 _SIMPLE: dict[str, Any] = {"description": str, "repeats": int, "max_concurrent": int | None}
 _KEYS = (
-    *("description", "base", "override", "space", "searcher", "scheduler", "num_trials", "epochs", "repeats"),
+    *("description", "base", "override", "space", "searcher", "scheduler", "executor", "num_trials", "epochs"),
+    "repeats",
     *("resources", "max_concurrent", "protocols", "confirm", "limits", "guards", "seed", "start_from", "track"),
 )
 

@@ -19,6 +19,7 @@ from gansearch.search.cluster import connected, started_here
 from gansearch.search.confirm import check_enough, check_scored
 from gansearch.search.doctor import check_shared
 from gansearch.search.driver import Driver, SweepResult
+from gansearch.search.executors import executor_of
 from gansearch.search.launch import trials_here
 from gansearch.search.lease import Lease, held
 from gansearch.search.pairings import POPULATION
@@ -82,7 +83,7 @@ def sweep(
     check_study_fits(study)
     data = _load(study, data_dir, download)
     warm_start = read_warm_start(study, data.digests["valid"])
-    for note in warm_start.notes:
+    for note in (*executor_of(study).notes, *warm_start.notes):
         on_note(note)
     with _cluster(study, run, address) as room, held(run) as lease:
         write_plan(study, data, run)
@@ -144,7 +145,7 @@ def resume(
             rewrite_plan(run, plan, study, changes)
         if rerun and (again := history.start_again(run, lease.claim.id, rerun)):
             on_note(f"{again} trials that ended {' or '.join(rerun)} run again")
-        notes = [*_unfinished_notes(run), *_scheduler_notes(study), *warm_start.notes]
+        notes = [*_unfinished_notes(run), *_scheduler_notes(study), *executor_of(study).notes, *warm_start.notes]
         if others := changed_versions(plan):
             notes.append(f"versions differ from those that the sweep was started with: {'; '.join(others)}")
         for note in notes:

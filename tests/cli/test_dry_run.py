@@ -38,6 +38,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing_behind(study: Path, gansear
         "            momentum.lr_g  log-uniform in [0.02, 0.4]; base 0.1",
         "searcher    random",
         "scheduler   none",
+        "executor    tune",
         "trials      6 configurations, 1 seed each",
         "budget      4 epochs, a report every 2",
         "confirm     the best 3 and the base, 2 seeds each, scored by:",

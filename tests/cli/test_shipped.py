@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gansearch import schema
-from gansearch.search.strategies import SCHEDULERS, SEARCHERS
+from gansearch.search.strategies import EXECUTORS, SCHEDULERS, SEARCHERS
 from gansearch.yaml_files import find_shipped, shipped_names
 from tests.cli.conftest import Gansearch
 
@@ -61,7 +61,7 @@ def test_spaces_lists_the_strategies(gansearch: Gansearch, monkeypatch: pytest.M
     assert out.startswith(STRATEGIES)
     assert max(map(len, out.splitlines())) <= 100
     names = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line[2] != " "]
-    assert names == [*SEARCHERS, *SCHEDULERS]
+    assert names == [*SEARCHERS, *SCHEDULERS, *EXECUTORS]
     monkeypatch.setenv("COLUMNS", "50")
     narrow = gansearch("spaces", "--strategies")[1]
     assert max(len(line) for line in narrow.splitlines() if line.startswith("    ")) <= 50
@@ -70,7 +70,7 @@ def test_spaces_lists_the_strategies(gansearch: Gansearch, monkeypatch: pytest.M
 
 def test_spaces_lists_the_strategies_as_json(gansearch: Gansearch) -> None:
     found = json.loads(gansearch("spaces", "--strategies", "--json")[1])
-    for title, strategies in (("searchers", SEARCHERS), ("schedulers", SCHEDULERS)):
+    for title, strategies in (("searchers", SEARCHERS), ("schedulers", SCHEDULERS), ("executors", EXECUTORS)):
         assert {s["name"]: s["when"] for s in found[title]} == {name: s.when for name, s in strategies.items()}
         assert {s["name"]: set(s["options"]) for s in found[title]} == {
             n: set(s.options) for n, s in strategies.items()

@@ -90,7 +90,7 @@ def test_the_readme_documents_every_key_kind_and_option() -> None:
     assert set(full) == set(_KEYS)
     for key in ("resources", "protocols", "confirm", "limits", "guards"):
         assert set(full[key]) == set(Study.parse(full, "readme").to_dict()[key])
-    for key in ("searcher", "scheduler"):
+    for key in ("searcher", "scheduler", "executor"):
         assert set(full[key]) == set(Study.parse(full, "readme").to_dict()[key])
     entries = [set(entry) for b in blocks for entry in b.get("space", {}).values()]
     assert set().union(*entries) == {*_KINDS, "when", "points", "log"}

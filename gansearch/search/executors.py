@@ -1,0 +1,61 @@
+"""Which executor runs a study's trials: `auto` chooses, and what is asked for against the measurements is said."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from gansearch.search.domains import Choice
+from gansearch.search.pairings import PAUSING
+from gansearch.search.space import Space
+from gansearch.search.study import Study
+
+GPU_UNITS = 2048
+"""Widest layer of networks that leave a GPU almost idle one at a time: the paper's MNIST networks have 1,200."""
+_WIDTHS = ("generator.hidden", "discriminator.hidden")
+_PAGE = "docs/performance.md"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Chosen:
+    """The executor that runs a study.
+
+    Attributes:
+        name: `tune` or `packed`.
+        notes: what a user should know of it.
+    """
+
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+def executor_of(study: Study) -> Chosen:
+    """Return the executor that runs a study's trials."""
+    asked, gpu = study.executor.name, study.resources.gpu > 0
+    if asked == "tune":
+        return Chosen("tune")
+    if asked == "packed":
+        return Chosen("packed", () if gpu else (f"executor packed without a GPU: {_ON_A_CPU}",))
+    if study.scheduler.name in PAUSING:
+        return Chosen("tune", (f"executor auto: tune, for scheduler '{study.scheduler.name}' lets trials wait",))
+    if not gpu:
+        return Chosen("tune", (f"executor auto: tune; {_ON_A_CPU}",))
+    widest = _widest(study.space)
+    if widest > GPU_UNITS:
+        return Chosen("tune", (f"executor auto: tune, for layers of {widest:,} units keep a GPU busy by themselves",))
+    return Chosen("packed", (f"executor auto: packed, {study.executor.slots} trials at a time on each GPU",))
+
+
+def _widest(space: Space) -> int:
+    """Return the units of the widest layer of any network in a space."""
+    values: list[object] = [space.base.generator.hidden, space.base.discriminator.hidden]
+    for parameter in space.parameters:
+        if parameter.name in _WIDTHS and isinstance(parameter.domain, Choice):
+            values += parameter.domain.values
+    return max(int(units) for value in values if isinstance(value, Sequence) for units in (*value, 1))
+
+
+_ON_A_CPU = (
+    "a process a trial uses every core, and at the paper's sizes one trial alone runs near the rate of its matrix "
+    f"products, so packing gains nothing there ({_PAGE})"
+)
