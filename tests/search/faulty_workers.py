@@ -1,4 +1,4 @@
-"""Workers that meet a fault, and sweeps that run on them.
+"""Workers that meet a fault, and sweeps that run on them; engines that do are in `faulty_engines`.
 
 The fault of a sweep stands in `fault.json` beside its run directory.
 """
@@ -27,6 +27,9 @@ import functools
 import gansearch.search.sweep
 from tests.search.faulty_workers import FaultyWorker
 gansearch.search.sweep.Driver = functools.partial(gansearch.search.sweep.Driver, worker=FaultyWorker)
+import gansearch.search.packed
+from tests.search.faulty_engines import FaultyEngine
+gansearch.search.packed.EngineActor = FaultyEngine
 """
 ARRAY = 12_500_000
 """Numbers of 8 bytes that a worker without measure takes at a time."""
@@ -38,7 +41,7 @@ class FaultyWorker(TrialWorker):
 
     def step(self) -> dict[str, Any]:
         """Train to the next report, or meet the fault."""
-        with self._simulated(_fault(self._place)):
+        with self._simulated(fault_at(self._place)):
             result = super().step()
         self._epoch = result["epoch"]
         line = {"number": self._spec.number, "epoch": self._epoch, "pid": os.getpid(), "at": time.time()}
@@ -78,22 +81,27 @@ class FaultyWorker(TrialWorker):
 
     def _due(self, kind: str) -> bool:
         """Return whether the fault is due, and count it."""
-        fault = _fault(self._place)
+        fault = fault_at(self._place)
         if fault.get("kind") != kind or self._spec.stage != "search" or self._spec.number not in fault["numbers"]:
             return False
         if self._epoch < fault["epoch"]:
             return False
-        met = met_at(self._place)
-        if len(met) == fault["times"]:
+        if len(met_at(self._place)) == fault["times"]:
             return False
         where = {"epoch": self._epoch, "pid": os.getpid(), "at": time.time(), "number": self._spec.number}
-        (self._place.parent / f"met-{len(met)}.json").write_text(json.dumps(where))
+        note_met(self._place, where)
         return True
 
 
-def _fault(run: Path) -> dict[str, Any]:
+def fault_at(run: Path) -> dict[str, Any]:
+    """Return the fault of a run's sweep."""
     found: dict[str, Any] = json.loads((run.parent / "fault.json").read_text())
     return found
+
+
+def note_met(run: Path, where: dict[str, Any]) -> None:
+    """Note that the fault was met."""
+    (run.parent / f"met-{len(met_at(run))}.json").write_text(json.dumps(where))
 
 
 def met_at(run: Path) -> list[dict[str, Any]]:
@@ -138,6 +146,7 @@ class FaultySweeping(Sweeping):
         numbers: trials that meet it.
         epoch: epochs that they have done then, at least.
         times: how often in all.
+        fits: trials that the device of an engine holds, where `kind` is `allocation`.
         options: those of `Sweeping`.
     """
 
@@ -150,8 +159,9 @@ class FaultySweeping(Sweeping):
         numbers: tuple[int, ...] = (1,),
         epoch: int = 0,
         times: int = 1,
+        fits: int = 1,
         **options: Any,
     ) -> None:
-        fault = {"kind": kind, "numbers": numbers, "epoch": epoch, "times": times}
+        fault = {"kind": kind, "numbers": numbers, "epoch": epoch, "times": times, "fits": fits}
         (folder / "fault.json").write_text(json.dumps(fault))
         super().__init__(folder, given, before=_FAULTY, **options)
