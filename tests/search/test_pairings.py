@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gansearch.errors import ConfigError
+from gansearch.search.pairings import PAUSING
 from gansearch.search.strategies import SCHEDULERS, SEARCHERS
 from gansearch.yaml_files import parse_yaml
 from tests.search.small_studies import study
@@ -183,6 +184,22 @@ def test_the_readme_shows_every_searcher_as_it_is_written() -> None:
         assert given.searcher.name == name
         section = parse_yaml(example, "README.md")["searcher"]
         assert set(given.searcher.to_dict()) == ({"name"} if isinstance(section, str) else set(section))
+
+
+@pytest.mark.parametrize("scheduler", sorted(PAUSING))
+def test_the_packed_executor_drives_no_scheduler_under_which_trials_wait(scheduler: str) -> None:
+    given = scheduler if scheduler == "hyperband" else {"name": scheduler, "interval_epochs": 2}
+    for executor in ("tune", "auto"):
+        assert study(executor=executor, scheduler=given, space=NUMBERS, num_trials=8).scheduler.name == scheduler
+    assert refusal(executor="packed", scheduler=given, space=NUMBERS, num_trials=8) == (
+        f"the packed executor cannot drive scheduler '{scheduler}', which lets trials wait for others",
+        "use scheduler: asha, median or none; or executor: tune",
+    )
+
+
+def test_the_packed_executor_drives_all_other_schedulers() -> None:
+    for scheduler in set(SCHEDULERS) - set(PAUSING):
+        assert study(executor="packed", scheduler=scheduler, space=NUMBERS).executor.name == "packed"
 
 
 @pytest.mark.parametrize("scheduler", ["pbt", "pb2"])
