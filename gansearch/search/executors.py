@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
+from gansearch.core.cost import iteration_flops
+from gansearch.core.datasets import describe
 from gansearch.search.domains import Choice
 from gansearch.search.pairings import PAUSING
 from gansearch.search.space import Space
@@ -12,6 +15,8 @@ from gansearch.search.study import Study
 
 GPU_UNITS = 2048
 """Widest layer of networks that leave a GPU almost idle one at a time: the paper's MNIST networks have 1,200."""
+CPU_FLOPS = 50e6
+"""Operations of an iteration up to which a CPU trains many trials at once faster than one after the other."""
 _WIDTHS = ("generator.hidden", "discriminator.hidden")
 _PAGE = "docs/performance.md"
 
@@ -34,12 +39,19 @@ def executor_of(study: Study) -> Chosen:
     asked, gpu = study.executor.name, study.resources.gpu > 0
     if asked == "tune":
         return Chosen("tune")
+    cost = iteration_flops(study.base, math.prod(describe(study.base.dataset.name).shape))
+    small = cost <= CPU_FLOPS
+    iteration = f"an iteration of the base configuration takes {cost / 1e6:,.3g} MFLOP"
     if asked == "packed":
-        return Chosen("packed", () if gpu else (f"executor packed without a GPU: {_ON_A_CPU}",))
+        if gpu:
+            return Chosen("packed")
+        pays = "so little that packing pays without a GPU too" if small else f"and {_NOT_ON_A_CPU}"
+        return Chosen("packed", (f"executor packed without a GPU: {iteration}, {pays} ({_PAGE})",))
     if study.scheduler.name in PAUSING:
         return Chosen("tune", (f"executor auto: tune, for scheduler '{study.scheduler.name}' lets trials wait",))
     if not gpu:
-        return Chosen("tune", (f"executor auto: tune; {_ON_A_CPU}",))
+        name, why = ("packed", "so little that packing pays") if small else ("tune", f"and {_NOT_ON_A_CPU}")
+        return Chosen(name, (f"executor auto: {name}; {iteration}, {why} ({_PAGE})",))
     widest = _widest(study.space)
     if widest > GPU_UNITS:
         return Chosen("tune", (f"executor auto: tune, for layers of {widest:,} units keep a GPU busy by themselves",))
@@ -55,7 +67,4 @@ def _widest(space: Space) -> int:
     return max(int(units) for value in values if isinstance(value, Sequence) for units in (*value, 1))
 
 
-_ON_A_CPU = (
-    "a process a trial uses every core, and at the paper's sizes one trial alone runs near the rate of its matrix "
-    f"products, so packing gains nothing there ({_PAGE})"
-)
+_NOT_ON_A_CPU = f"above {CPU_FLOPS / 1e6:g} a trial alone fills a core as well as many do, so tune is as fast or faster"

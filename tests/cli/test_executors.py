@@ -12,7 +12,7 @@ from gansearch.yaml_files import dump_yaml
 from tests.cli.conftest import Gansearch
 from tests.cli.small_study import STUDY
 
-NOTE = "executor packed without a GPU: a process a trial uses every core"
+NOTE = "executor packed without a GPU: an iteration of the base configuration takes "
 
 
 @pytest.fixture(autouse=True)

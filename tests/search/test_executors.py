@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import ray
 
+from gansearch.core.cost import flops, iteration_flops
 from gansearch.errors import ConfigError
-from gansearch.search.executors import GPU_UNITS, executor_of
+from gansearch.search.executors import CPU_FLOPS, GPU_UNITS, executor_of
 from gansearch.search.plan_files import read_plan, write_plan
 from gansearch.search.sweep import sweep
 from tests.search.small_studies import study
@@ -24,19 +25,34 @@ def test_tune_is_the_default_and_says_nothing() -> None:
     assert executor_of(study()).notes == ()
 
 
-def test_packed_without_a_gpu_is_allowed_and_says_why_tune_is_faster() -> None:
-    chosen = executor_of(study(executor="packed"))
-    assert chosen.name == "packed"
-    (note,) = chosen.notes
-    assert note.startswith("executor packed without a GPU: a process a trial uses every core, and")
-    assert note.endswith("(docs/performance.md)")
+LARGE = {"override": {"generator.hidden": [1200, 1200]}}
+
+
+def test_packed_without_a_gpu_is_allowed_and_says_whether_it_pays() -> None:
+    small, large = executor_of(study(executor="packed")), executor_of(study(executor="packed", **LARGE))
+    assert small.name == large.name == "packed"
+    assert small.notes[0].startswith("executor packed without a GPU: an iteration of the base configuration takes ")
+    assert small.notes[0].endswith(" MFLOP, so little that packing pays without a GPU too (docs/performance.md)")
+    assert large.notes[0].endswith(
+        "fills a core as well as many do, so tune is as fast or faster (docs/performance.md)"
+    )
     assert executor_of(study(executor="packed", resources=GPU)).notes == ()
+
+
+def test_the_limit_on_a_cpu_is_that_of_the_base_configurations_iteration() -> None:
+    """By hand, the multiply-adds of one update of each network, as `core.cost` counts them for the rows."""
+    found = study(executor="auto")
+    cost = iteration_flops(found.base, 64)
+    assert cost == flops(found.base, 64, g_updates=1, d_updates=found.base.algorithm.k)
+    assert 0 < cost < CPU_FLOPS
+    assert iteration_flops(study(**LARGE).base, 64) > CPU_FLOPS
 
 
 @pytest.mark.parametrize(
     ("changes", "name", "note"),
     [
-        ({}, "tune", "executor auto: tune; a process a trial uses every core, and"),
+        ({}, "packed", "executor auto: packed; an iteration of the base configuration takes "),
+        (LARGE, "tune", "executor auto: tune; an iteration of the base configuration takes "),
         ({"resources": GPU}, "packed", "executor auto: packed, 32 trials at a time on each GPU"),
         (
             {"resources": GPU, "executor": {"name": "auto", "slots": 7}},
@@ -59,7 +75,7 @@ def test_packed_without_a_gpu_is_allowed_and_says_why_tune_is_faster() -> None:
             "executor auto: tune, for layers of 2,049 units keep a GPU busy by themselves",
         ),
     ],
-    ids=["cpu", "gpu", "slots", "pausing", "widest", "wide"],
+    ids=["small", "large", "gpu", "slots", "pausing", "widest", "wide"],
 )
 def test_auto_chooses_and_says_what_and_why(changes: dict[str, Any], name: str, note: str) -> None:
     chosen = executor_of(study(**{"executor": "auto", **changes}))
