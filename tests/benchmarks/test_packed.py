@@ -159,8 +159,9 @@ def test_sweeps_stand_beside_one_another() -> None:
         "rounds": 3,
         "sweeps": {"tune": sweeps(30, 33, 36), "packed": sweeps(10, 11, 9)},
     }
-    (ratio,) = packed_sweep.ratios(measured)
-    assert (ratio.value, ratio.target) == (3.0, None)
+    whole, trials = packed_sweep.ratios(measured)
+    assert (whole.value, whole.target) == (3.0, None)
+    assert trials.value == 3.5
     tune, packs = cells(packed_sweep.figures_table(measured))
     assert tune[1:] == ["33.00", "30.00", "2.00 s", "5.00 s", "1.50 s", "1745"]
     assert packs[0] == "packed, 2 engines of 8 slots"
