@@ -120,7 +120,8 @@ class _Stage:
         room: Room,
         observer: Observer,
     ) -> None:
-        self._searcher, self._scheduler, self._study = searcher, scheduler, study
+        self._searcher, self._study = searcher, study
+        self._scheduler: Any = scheduler  # those that are driven here take no controller
         self._room, self._observer = room, observer
         self._slots = study.executor.slots
         self._data = ray.put(data)
@@ -220,7 +221,7 @@ class _Stage:
             return None
         trial = TuneTrial("packed", config=config, trial_id=trial_id, stub=True)
         trial.set_status(TuneTrial.RUNNING)
-        self._scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]  # those that are driven take no controller
+        self._scheduler.on_trial_add(None, trial)
         return trial
 
     def _start(self) -> _Worker:
@@ -260,10 +261,10 @@ class _Stage:
         trial.run_metadata.last_result = result
         self._observer.on_trial_result(0, [], trial, result)
         if result["done"]:
-            self._scheduler.on_trial_complete(None, trial, result)  # type: ignore[arg-type]  # as in `_next`
+            self._scheduler.on_trial_complete(None, trial, result)
         else:
             self._searcher.on_trial_result(name, result)
-            decision = self._scheduler.on_trial_result(None, trial, result)  # type: ignore[arg-type]  # as in `_next`
+            decision = self._scheduler.on_trial_result(None, trial, result)
             if decision == TrialScheduler.CONTINUE:
                 return
             worker.leave.append(name)
@@ -305,7 +306,7 @@ class _Stage:
             return
         lost = f"its worker was lost {times} time{'s' if times > 1 else ''}: {account}"
         self._observer.lost(trial, f"{account} (limits.out_of_memory: fail)" if ends else lost)
-        self._scheduler.on_trial_error(None, trial)  # type: ignore[arg-type]  # as in `_next`
+        self._scheduler.on_trial_error(None, trial)
         self._searcher.on_trial_complete(name, error=True)
         self._forget(name)
 
