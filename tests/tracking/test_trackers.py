@@ -16,7 +16,7 @@ from gansearch.cli import main
 from gansearch.paths import RunPaths
 from gansearch.placement import Placement
 from gansearch.recorder import Recorder
-from gansearch.rows import Row
+from gansearch.rows import Row, final_rows
 from gansearch.spec import TrialSpec
 from gansearch.tracking.destinations import destinations
 from gansearch.tracking.following import prepare
@@ -123,6 +123,28 @@ def test_a_trial_that_goes_on_has_each_report_once(checkpointed: bool, backend: 
     assert reports(seen, names) == expected(backend, curve(tmp_path, trial), names)
     assert [step for step, _ in seen.reports["seconds"]] == [1, 2, 3, 4, 5]
     assert seen.facts["status"] == row["status"] == "COMPLETE"
+
+
+@each_backend
+def test_a_trial_that_goes_on_may_be_stopped_before_it_is_where_it_was(backend: Backend, tmp_path: Path) -> None:
+    trial = spec(values={"algorithm.epochs": 5})
+    recorder = Recorder(tmp_path, track=destinations([backend.name], tmp_path))
+    prepare(recorder.track)
+    first = Trial(trial, digits(), recorder, Placement(checkpoint_seconds=1e9))
+    for _ in range(4):
+        first.advance()
+    first.leave()
+    again = Trial(trial, digits(), recorder, EVERY_REPORT)
+    again.advance()
+    report = again.advance()
+    for row in final_rows(report.draft, trial, schema.STOPPED):  # as a sweep's driver ends it
+        recorder.trial(trial.key, row)
+    again.leave()
+    table, seen = curve(tmp_path, trial), backend.read(tmp_path, trial.key)
+    assert [row["epoch"] for row in table] == [1, 2]
+    steps = [step for step, _ in seen.reports["loss_g"]]
+    assert steps == ([1, 2, 3, 4] if backend.keeps_first else [1, 2])
+    assert seen.facts["status"] == "STOPPED"
 
 
 @each_backend
