@@ -185,7 +185,7 @@ def generator_step(state: State, noise: Noise, moves: Moves, nets: Networks, rul
     g_tape, d_tape = Tape(), Tape()
     fake_images = networks.generate(nets, state.g, noise.z, g_tape)
     fake = networks.discriminate(nets, state.d, fake_images, noise.masks, d_tape)
-    slope = _image_slope(state, fake, d_tape, noise.masks, moves, nets, rules)
+    slope = _image_slope(state, fake, d_tape, noise.masks, moves, nets, rules, use_up=True)
     factors = networks.generator_factors(nets, state.g, g_tape, fake_images, slope)
     _descend(state, {"g": factors}, fake, moves, rules)
 
@@ -218,16 +218,24 @@ def _discriminator_gradient(
 ) -> list[Factor]:
     """Return the gradient of D's scaled loss, times -lr under momentum."""
     slope = _scaled(losses.discriminator_slope(logits), moves.d, rules.loss_scale, batch.x.shape[-2])
-    deltas = networks.discriminator_deltas(nets, state.d, tape, batch.masks, slope)
+    deltas = networks.discriminator_deltas(nets, state.d, tape, batch.masks, slope, use_up=True)
     return [Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)]
 
 
 def _image_slope(
-    state: State, fake: Tensor, tape: Tape, masks: Sequence[Tensor] | None, moves: Moves, nets: Networks, rules: Rules
+    state: State,
+    fake: Tensor,
+    tape: Tape,
+    masks: Sequence[Tensor] | None,
+    moves: Moves,
+    nets: Networks,
+    rules: Rules,
+    *,
+    use_up: bool = False,
 ) -> Tensor:
     """Return the gradient of G's loss in its images, back through D, times -lr under momentum."""
     slope = _scaled(losses.generator_slope(fake, rules.objective), moves.g, 1.0, fake.shape[-1])
-    deltas = networks.discriminator_deltas(nets, state.d, tape, masks, slope)
+    deltas = networks.discriminator_deltas(nets, state.d, tape, masks, slope, use_up=use_up)
     return networks.image_slope(state.d, masks, deltas)
 
 

@@ -47,4 +47,4 @@ class Masks:
         """Return the masks that the bits give, which are used up: 0, or 1 / (1 - rate) so that they have mean 1."""
         out = self._out[:, :steps]
         words = self._bits.view(torch.int16)[:, : steps * self._entries].unflatten(-1, out.shape[1:])
-        return torch.mul(words.ge_(self._threshold), self._scale, out=out)
+        return out.copy_(words.ge_(self._threshold)).mul_(self._scale)  # a product of two types takes another copy

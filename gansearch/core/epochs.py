@@ -170,15 +170,15 @@ class _Epoch:
             fresh_masks = self._masks("generator", block, count)
         moving = self._moving(start, count)
         everyone = [bool(row.all()) for row in moving]
-        xs, zs, all_masks = self._by_step(x), self._by_step(z), self._by_step(masks)
-        fresh_zs, all_fresh_masks = self._by_step(fresh_z), self._by_step(fresh_masks)
+        xs, zs, all_masks = self._by_step(x), self._by_step(z), self._split(masks)
+        fresh_zs, all_fresh_masks = self._by_step(fresh_z), self._split(fresh_masks)
         for i, moves in enumerate(self._moves(start, count)):
             anyone = everyone[i] or bool(moving[i].any())
             fresh = None
             if anyone and fresh_z is not None:
-                fresh = Noise(z=fresh_zs[i], masks=self._split(all_fresh_masks[i]))
+                fresh = Noise(z=fresh_zs[i], masks=all_fresh_masks[i])
             yield Step(
-                batch=Minibatch(x=xs[i], z=zs[i], masks=self._split(all_masks[i])),
+                batch=Minibatch(x=xs[i], z=zs[i], masks=all_masks[i]),
                 fresh=fresh,
                 moves=moves if everyone[i] else dataclasses.replace(moves, g_moves=self._which(moving[i])),
                 joint=anyone and self._joint,
@@ -228,9 +228,11 @@ class _Epoch:
             one.draws.bits_(own, f"dropout/{purpose}", self._block(one, block))
         return masks.from_bits(count)
 
-    def _split(self, masks: Tensor | None) -> tuple[Tensor, ...] | None:
-        """Return a step's masks, one an activation."""
-        return None if masks is None else masks.split(self.nets.dropout_widths, -1)
+    def _split(self, masks: Tensor | None) -> Sequence[tuple[Tensor, ...] | None]:
+        """Return each step's masks, one an activation; None for each where there are none."""
+        if masks is None:
+            return [None] * STEPS_A_BLOCK
+        return list(zip(*map(self._by_step, masks.split(self.nets.dropout_widths, -1)), strict=True))
 
     def _block(self, member: Member, block: int) -> int:
         """Return the number of a trial's block, counted from its first epoch."""

@@ -25,6 +25,8 @@ from gansearch.config import DiscriminatorConfig, GeneratorConfig, NoiseConfig
 from gansearch.core.shapes import Bool, Float, Tensor
 from gansearch.seeds import Draws
 
+aten = torch.ops.aten
+
 Params = dict[str, torch.Tensor]
 Rate = float | torch.Tensor
 """A number, or one a trial for parameters of trials side by side."""
@@ -186,7 +188,7 @@ def generator_factors(networks: Networks, params: Params, tape: Tape, images: Te
     output, depth = networks.generator.output, len(networks.generator.hidden)
     delta = slope
     if output != "linear":  # y = sigmoid(a) has dy/da = y (1 - y); y = (1 + tanh a) / 2 twice that
-        delta.mul_(images).mul_(1 - images)
+        aten.sigmoid_backward.grad_input(delta, images, grad_input=delta)
         if output == "tanh":
             delta.mul_(2)
     factors = []
@@ -194,7 +196,8 @@ def generator_factors(networks: Networks, params: Params, tape: Tape, images: Te
         x = tape.inputs[i]
         factors.append(Factor(x, delta))
         if i:
-            delta = torch.ops.aten.threshold_backward(_back(params, i, delta), x, 0)
+            delta = _back(params, i, delta)
+            aten.threshold_backward.grad_input(delta, x, 0, grad_input=delta)
     return factors[::-1]
 
 
@@ -235,7 +238,13 @@ def discriminate(
 
 
 def discriminator_deltas(
-    networks: Networks, params: Params, tape: Tape, masks: Sequence[Tensor] | None, slope: Float[Tensor, "*trials m"]
+    networks: Networks,
+    params: Params,
+    tape: Tape,
+    masks: Sequence[Tensor] | None,
+    slope: Float[Tensor, "*trials m"],
+    *,
+    use_up: bool = False,
 ) -> list[Tensor]:
     """Return the gradient of a loss in each layer's output before its nonlinearity.
 
@@ -245,6 +254,7 @@ def discriminator_deltas(
         tape: of the pass forward.
         masks: its dropout masks.
         slope: gradient of the loss in the logits.
+        use_up: whether the tape's memory may be written to, for it is read for the last time.
     """
     delta = slope.unsqueeze(-1)
     deltas = [delta]
@@ -253,7 +263,8 @@ def discriminator_deltas(
         if masks is not None:
             back.mul_(masks[i])
         won, shared = tape.wins[i - 1]
-        delta = (won * (back.unsqueeze(-2) / shared)).flatten(-2)  # to the piece that won; equal pieces share it
+        share = back.unsqueeze(-2) / shared  # to the piece that won; equal pieces share it
+        delta = (won.mul_(share) if use_up else won * share).flatten(-2)
         deltas.append(delta)
     return deltas[::-1]
 

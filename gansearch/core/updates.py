@@ -112,7 +112,8 @@ def finite(factors: Sequence[Factor], rule: Momentum | Adam, *others: Tensor) ->
         bounds = torch.cat([bounds, bounds * (rule.lr / rule.eps)])
     if others:
         bounds = torch.cat([bounds, torch.stack([torch.linalg.vector_norm(other, dim=-1) for other in others])])
-    return bounds.square_().lt(math.inf).all(0)  # which NaN is not
+    norm: Tensor = torch.linalg.vector_norm(bounds, dim=0)  # infinite where a square overflows
+    return norm < math.inf  # which NaN is not
 
 
 def descend(
@@ -133,7 +134,7 @@ def descend(
         live: who moves.
     """
     on_cpu = live.device.type == "cpu"  # where to look makes nobody wait
-    everyone = on_cpu and bool(live.all())
+    everyone = on_cpu and bool(live.all() if live.dim() else live)
     if not everyone:
         if on_cpu and not live.any():
             return
