@@ -32,7 +32,7 @@ from gansearch.core.shapes import Float, Float64, Int64, Tensor
 # Matrix products come near their rate at blocks of 1,000 points; what follows them goes by tiles that stay in the
 # processor's cache while every sigma reads them. A GPU is fed larger ones.
 _BLOCK_BYTES = 40 * 2**20
-_TILE_BYTES = 2 * 2**20
+_TILE_BYTES = 8 * 2**20
 _GPU_BLOCK_BYTES = 256 * 2**20
 _MIN_ROWS = 64
 _CHUNK = 1024
