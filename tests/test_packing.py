@@ -28,7 +28,7 @@ from tests.engines import (
     run_packed,
     statuses,
 )
-from tests.trial_courses import ADAM, ALTERNATING, COLLAPSING, DIVERGING, call_raising
+from tests.trial_courses import ADAM, ALTERNATING, COLLAPSING, call_raising, diverging
 from tests.trials import EVERY_REPORT, curves, read, run_trial, spec
 
 # --- As alone -------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_a_trial_that_goes_on_can_make_its_last_report_once_more(tmp_path: Path)
 def test_a_trial_interrupted_while_its_end_is_written_ends_without_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = spec(values=DIVERGING)
+    trial = diverging(spec())
     run_packed([trial], tmp_path / "straight")
     running = engine(tmp_path / "packed")
     add(running, [trial])

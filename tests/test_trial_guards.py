@@ -18,7 +18,7 @@ from gansearch.paths import RunPaths
 from gansearch.recorder import Recorder
 from gansearch.spec import TrialSpec
 from gansearch.trial import Report
-from tests.trial_courses import ALTERNATING, COLLAPSING, DIVERGING, call_raising
+from tests.trial_courses import ALTERNATING, COLLAPSING, call_raising, diverging
 from tests.trials import FULL, InterruptAfter, curves, outcome, run_trial, spec
 
 GUARDS = Guards(collapse=Collapse(d_real_above=0.8, relative_coverage_below=0.05, reports=2))
@@ -96,7 +96,7 @@ def test_other_trials_are_left_alone(tmp_path: Path, values: dict[str, Any], won
 
 def test_divergence_is_told_as_such(tmp_path: Path) -> None:
     rule = Collapse(d_real_above=0.0, relative_coverage_below=1.0, reports=2)
-    (row,) = run_trial(guarded(DIVERGING, Guards(collapse=rule)), tmp_path)
+    (row,) = run_trial(diverging(guarded({}, Guards(collapse=rule))), tmp_path)
     assert (row["status"], row["epochs"]) == (schema.DIVERGED, 2)
 
 

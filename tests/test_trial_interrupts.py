@@ -18,7 +18,7 @@ from gansearch.paths import RunPaths
 from gansearch.recorder import Recorder
 from gansearch.spec import TrialSpec
 from gansearch.trial import Report, Trial
-from tests.trial_courses import ALTERNATING, WAVERING, call_raising
+from tests.trial_courses import ALTERNATING, WAVERING, call_raising, diverging
 from tests.trials import (
     EVERY_REPORT,
     FULL,
@@ -109,8 +109,7 @@ def test_whether_the_best_has_collapsed_outlives_an_interrupt(tmp_path: Path, re
 def test_a_diverged_trial_interrupted_while_its_row_is_written_stays_diverged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
 ) -> None:
-    values = {"momentum.lr_d": 15.0, "algorithm.epochs": epochs}  # the first epoch is finite
-    trial, folder = spec(values=values), tmp_path / "interrupted"
+    trial, folder = diverging(spec(values={"algorithm.epochs": epochs})), tmp_path / "interrupted"
     straight = run_trial(trial, tmp_path / "straight")
     assert [(row["status"], row["epochs"]) for row in straight] == [(schema.DIVERGED, 2)]
     with monkeypatch.context() as patch:

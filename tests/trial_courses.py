@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from gansearch.spec import TrialSpec
 
 ADAM = {"update.rule": "adam", "adam.lr_g": 0.01, "adam.lr_d": 0.003}
 ALTERNATING = ADAM | {"algorithm.order": "alternating", "algorithm.k": 2}
@@ -18,8 +21,11 @@ WAVERING = {
     "adam.lr_d": 0.006,
     "algorithm.epochs": 8,
 }
-# D's weights grow by orders of magnitude a step until one overflows, in the second epoch.
-DIVERGING = {"momentum.lr_d": 15.0}
+
+
+def diverging(trial: TrialSpec) -> TrialSpec:
+    """Return the trial with a rate that no step can be taken at from its second epoch on."""
+    return dataclasses.replace(trial, config=trial.config.changed(1, {"momentum.lr_d": 1e30}))
 
 
 def call_raising(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, at: int) -> None:
