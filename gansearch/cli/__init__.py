@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from gansearch.cli import (
     calibrate,
     compare,
+    demo,
     doctor,
     figures,
     funnel,
@@ -46,6 +47,7 @@ COMMANDS = (
     *trials.COMMANDS,
     *models.COMMANDS,
     *figures.COMMANDS,
+    *demo.COMMANDS,
     *track.COMMANDS,
     *shipped.COMMANDS,
 )

@@ -28,6 +28,7 @@ NOT_RUN = {
     "gansearch importance runs/quickstart": "needs a plan and more trials; see test_understand",
     "gansearch budget runs/quickstart": "as above",
     "gansearch export runs/quickstart --optuna quickstart.db": "as above",
+    "gansearch demo theory": "takes half a minute where shapes are checked; a shorter game is run",
     "gansearch train paper/mnist --epochs 30": "needs MNIST and takes half an hour",
 }
 EXAMPLES = [example for command in COMMANDS for example in command.examples]
@@ -55,7 +56,7 @@ def test_the_examples_run_one_after_the_other(
             Path(target).write_text(out, encoding="utf-8")
     made = {path.name for path in Path().iterdir()}
     figures = {"figure2.png", "figure3.png", "strip.png", "sheets"}
-    files = {"best.yaml", "table1.tex", "report.html", "samples.png", "quickstart-model", "my-study.yaml"}
+    files = {"best.yaml", "table1.tex", "report.html", "samples.png", "quickstart-model", "my-study.yaml", "theory.png"}
     assert made == {"runs", "quickstart-plots", *files, *figures}
     assert {path.name for path in Path("runs").iterdir()} > {"quickstart", "again"}
     assert not Path("runs/mnist").exists()

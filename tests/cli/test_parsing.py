@@ -35,7 +35,7 @@ def test_the_commands() -> None:
     sweeps = ["sweep", "status", "stop", "resume", "confirm", "doctor"]
     tables = ["finalists", "compare", "best", "front", "table1", "top", "calibrate"]
     search = ["importance", "budget", "costs", "plots", "report"]
-    models = ["rescore", "train", "reproduce", "sample", "export", "figure", "track"]
+    models = ["rescore", "train", "reproduce", "sample", "export", "figure", "demo", "track"]
     assert [*sweeps, *tables, *search, *models, "spaces", "schema"] == NAMES
 
 
