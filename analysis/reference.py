@@ -31,6 +31,7 @@ _COLUMNS = {
     "mnist": "MNIST",
     "digits": "Digits 8x8",
     "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
     "lfwcrop48": "LFWcrop faces 48x48",
 }
 """Of data sets. Faces of LFWcrop are not those of the Toronto Face Database, and never stand in its column."""

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
+from gansearch.core import cifar_files
 from gansearch.core.idx_files import FASHION_MNIST, MNIST, IdxSource, content_digest, read_source
 from gansearch.core.shapes import Float32, Tensor, UInt8
 from gansearch.errors import DataError, nearest
@@ -135,6 +136,12 @@ def _idx_loader(source: IdxSource) -> Callable[[Path, bool], Splits]:
     return read
 
 
+def _cifar10(data_dir: Path, download: bool) -> Splits:
+    """Return CIFAR-10, split as in the paper: the last of the five training batches is for validation."""
+    train, test = cifar_files.read_cifar(cifar_files.CIFAR10, data_dir, download=download)
+    return train[:40_000], train[40_000:], test
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """A line of the registry.
@@ -178,6 +185,19 @@ _ENTRIES = (
     ),
     _mnist_like("mnist", "70,000 handwritten digits of 28 x 28 pixels, split as in the paper", MNIST),
     _mnist_like("fashion_mnist", "70,000 articles of clothing of 28 x 28 pixels, split as MNIST is", FASHION_MNIST),
+    Entry(
+        DatasetInfo(
+            name="cifar10",
+            description="60,000 colour photographs of 32 x 32 pixels in ten classes, split as in the paper",
+            shape=cifar_files.SHAPE,
+            levels=255,
+            n_train=40_000,
+            n_valid=10_000,
+            n_test=10_000,
+            needs_files=True,
+        ),
+        _cifar10,
+    ),
     Entry(
         DatasetInfo(
             name="gaussian_mixture",

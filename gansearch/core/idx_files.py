@@ -7,28 +7,22 @@ torchvision, so that compressed ones work too and every fault names its file; to
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gzip
 import hashlib
-import http.client
 import math
-import os
-import socket
 import struct
-import tempfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gansearch.core import downloads
 from gansearch.errors import DataError
 
 _MAGIC = b"\x00\x00\x08\x03"
 _HEADER = 16  # bytes
-_STALLED = 60.0  # seconds without a byte before a download counts as failed
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,41 +160,15 @@ def _find_file(path: Path) -> Path | None:
 
 
 def _download(source: IdxSource, data_dir: Path) -> None:
-    """Download the files, checksums verified by torchvision, into the data directory.
+    """Download the files into the data directory."""
 
-    Each process downloads into a folder of its own and moves whole files into place, so several at
-    once, or one that dies, leave nothing half-written.
-    """
-    target = data_dir / source.folders[0]
+    def fetch(folder: Path) -> None:
+        from torchvision import datasets
+
+        getattr(datasets, source.loader)(folder, train=False, download=True)
+
     hint = (
         f"put {source.train.name} and {source.test.name} there by hand, or name another folder with "
         "--data-dir or GANSEARCH_DATA"
     )
-    try:
-        from torchvision import datasets
-    except ImportError as error:
-        message = f"{source.title} is not in {target}, and downloading it needs torchvision, which cannot be imported"
-        raise DataError(message, hint=f"pip install torchvision, or {hint}") from error
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch, _stall_limit():
-            getattr(datasets, source.loader)(scratch, train=False, download=True)
-            target.mkdir(parents=True, exist_ok=True)
-            for file in sorted(Path(scratch, source.loader, "raw").glob("*-ubyte")):
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-                file.replace(target / file.name)
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{source.title} is not in {target} and was not downloaded: {reason}", hint=hint) from error
-
-
-@contextlib.contextmanager
-def _stall_limit() -> Iterator[None]:
-    """Give new sockets a time-out: a network that drops packets would hold torchvision for minutes."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_STALLED)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    downloads.download(source.title, data_dir / source.folders[0], "*-ubyte", fetch, data_dir=data_dir, hint=hint)
