@@ -52,7 +52,8 @@ class NoiseConfig:
 
     Attributes:
         dim: components of z, 1 or more.
-        distribution: `uniform`, on (-sqrt 3, sqrt 3), or `gaussian`; both have unit variance.
+        distribution: `uniform`, on (-sqrt 3, sqrt 3), `gaussian`, or `spherical`, on the sphere of radius sqrt(dim);
+            each component has unit variance.
     """
 
     dim: int = 100
@@ -60,7 +61,9 @@ class NoiseConfig:
 
     def __post_init__(self) -> None:
         _count("noise.dim", self.dim)
-        _choose("noise.distribution", self.distribution, ("uniform", "gaussian"))
+        _choose("noise.distribution", self.distribution, ("uniform", "gaussian", "spherical"))
+        if self.distribution == "spherical":
+            _require(self.dim >= 2, "noise.dim", "2 or more on a sphere", self.dim)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,8 @@ def interpolations(model: KeptModel, *, rows: int = 6, columns: int = 10, zoom: 
 
     Row i goes from the trial's sample 2i to its sample 2i + 1, both ends included. A line between two points of a
     uniform distribution's box stays in it. Between two Gaussian vectors, whose length hardly varies, it passes
-    nearer to the origin than noise ever lies: what is in the middle there is no sample.
+    nearer to the origin than noise ever lies: what is in the middle there is no sample. Of noise on a sphere the
+    line is the shorter arc of a great circle.
 
     Args:
         model: whose images.
@@ -163,8 +164,8 @@ def interpolations(model: KeptModel, *, rows: int = 6, columns: int = 10, zoom: 
         raise ValueError(f"a line has two ends, got {columns} columns")
     config, info = model.spec.config, describe(model.spec.config.dataset.name)
     ends = sampling_noise(model, 2 * rows).unflatten(0, (rows, 2))
-    along = torch.linspace(0, 1, columns)[:, None]
-    z = (1 - along) * ends[:, :1] + along * ends[:, 1:]
+    spherical = config.noise.distribution == "spherical"
+    z = along_lines(ends, columns, spherical=spherical)
     nets = Networks(
         generator=config.generator, discriminator=config.discriminator, noise=config.noise, data_dim=info.dim
     )
@@ -172,10 +173,27 @@ def interpolations(model: KeptModel, *, rows: int = 6, columns: int = 10, zoom: 
         images = networks.generate(nets, model.weights, z.flatten(0, 1))
     return Figure(
         title="Interpolation between samples in noise space",
-        caption=f"Images of {model.describe()} along straight lines in noise space. Each row goes from one sample to "
-        f"another; the ends are the first {2 * rows} samples, not picked.",
+        caption=f"Images of {model.describe()} along {'great circles' if spherical else 'straight lines'} in noise "
+        f"space. Each row goes from one sample to another; the ends are the first {2 * rows} samples, not picked.",
         picture=_laid_out(images, info.shape, columns, zoom),
     )
+
+
+def along_lines(ends: Float[Tensor, "rows 2 z"], columns: int, *, spherical: bool) -> Float[Tensor, "rows columns z"]:
+    """Return noise vectors in equal steps from one end to the other, both included.
+
+    Args:
+        ends: pairs of noise vectors.
+        columns: steps, 2 or more.
+        spherical: whether they lie on a sphere, and the way goes along it (Shoemake 1985, "Animating rotation with
+            quaternion curves", section 3.3), instead of straight.
+    """
+    along = torch.linspace(0, 1, columns)[:, None]
+    first, last = ends[:, :1], ends[:, 1:]
+    if not spherical:
+        return (1 - along) * first + along * last
+    angle = torch.nn.functional.cosine_similarity(first, last, dim=-1).clamp(-1, 1).acos()[..., None]
+    return (((1 - along) * angle).sin() * first + (along * angle).sin() * last) / angle.sin()
 
 
 def _laid_out(images: Tensor, shape: tuple[int, int, int], columns: int, zoom: int | None) -> NDArray[np.uint8]:

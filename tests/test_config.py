@@ -172,6 +172,7 @@ def test_a_value_out_of_range_is_refused_with_its_name_and_itself(name: str, val
         ({"generater": {}}, "config has an unknown key 'generater'", "did you mean 'generator'?"),
         ({"momentum": {"lrg": 1.0}}, "config.momentum has an unknown key 'lrg'", "did you mean 'lr_g'?"),
         ({"noise": {"dim": 1.5}}, "config.noise.dim must be an integer, got 1.5", None),
+        ({"noise": {"dim": 1, "distribution": "spherical"}}, "noise.dim must be 2 or more on a sphere, got 1", None),
         ({"noise": {"dim": True}}, "config.noise.dim must be an integer, got True", None),
         ({"adam": {"lr_g": "1e-3"}}, "config.adam.lr_g must be a number, got '1e-3'", None),
         ({"generator": {"hidden": 7}}, "config.generator.hidden must be a list, got 7", None),

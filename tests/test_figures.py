@@ -16,6 +16,7 @@ from gansearch.core.adversarial import SAMPLE_BLOCK
 from gansearch.core.datasets import Dataset, as_tensor, to_unit
 from gansearch.errors import DataError, ResultsError
 from gansearch.figures import (
+    along_lines,
     check_data,
     find_model,
     interpolations,
@@ -100,6 +101,30 @@ def test_figure_3_goes_from_sample_to_sample(model: KeptModel) -> None:
     middle = 255 / (1 + np.exp(-(h @ w["2.weight"] + w["2.bias"])))
     assert abs(images[:, 3] - middle.reshape(4, 8, 8)).max() <= 0.5 + BATCH_TOLERANCE
     assert (found.picture.ndim, found.title) == (2, "Interpolation between samples in noise space")
+
+
+def test_lines_between_ends_on_a_sphere_go_along_it() -> None:
+    ends = torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ends = 4 * ends / ends.norm(dim=-1, keepdim=True)
+    found = along_lines(ends, 9, spherical=True)
+    torch.testing.assert_close(found[:, [0, -1]], ends)
+    torch.testing.assert_close(found.norm(dim=-1), torch.full((3, 9), 4.0, dtype=torch.float64))
+    steps = (found[:, 1:] - found[:, :-1]).norm(dim=-1)
+    torch.testing.assert_close(steps, steps[:, :1].expand(-1, 8))
+    # The middle of an arc lies over the middle of its chord.
+    middle = ends.mean(1)
+    torch.testing.assert_close(found[:, 4], 4 * middle / middle.norm(dim=-1, keepdim=True))
+    straight = along_lines(ends, 9, spherical=False)
+    torch.testing.assert_close(straight[:, 4], middle)
+
+
+def test_the_figure_of_spherical_noise_says_so(tmp_path: Path) -> None:
+    trial = spec("train", 6, {"noise.distribution": "spherical", "algorithm.epochs": 1})
+    run_trial(trial, tmp_path)
+    found = interpolations(find_model(tmp_path), rows=2, columns=5, zoom=1)
+    assert "along great circles in noise space" in found.caption
+    ends = tiles(found.picture, 2, 5, 1)[:, [0, -1]].reshape(4, 8, 8).astype(int)
+    assert abs(ends - as_bytes(draw(find_model(tmp_path), 4)).astype(int)).max() <= BATCH_TOLERANCE
 
 
 def test_noise_is_the_samples_own(folder: Path, model: KeptModel) -> None:

@@ -283,12 +283,14 @@ def draw_noise(noise: NoiseConfig, draws: Draws, purpose: str, step: int, n: int
 
 
 def draw_noise_(out: Tensor, noise: NoiseConfig, draws: Draws, purpose: str, step: int) -> None:
-    """Fill a contiguous float32 tensor with noise of unit variance an entry."""
+    """Fill a contiguous float32 tensor, [..., z], with noise of unit variance an entry."""
     generator = draws.at(purpose, step)
-    if noise.distribution == "gaussian":
-        out.normal_(generator=generator)
-    else:
+    if noise.distribution == "uniform":
         out.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
+        return
+    out.normal_(generator=generator)
+    if noise.distribution == "spherical":  # a Gaussian vector's direction is uniform
+        out.mul_(math.sqrt(noise.dim) / out.norm(dim=-1, keepdim=True))
 
 
 def clip_columns_(params: Params, max_norm: Rate | None, live: Bool[Tensor, "*trials"]) -> None:

@@ -86,7 +86,7 @@ def random_parts(step: Step) -> list[torch.Tensor]:
 # --- What a step is given -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("distribution", ["uniform", "gaussian"])
+@pytest.mark.parametrize("distribution", ["uniform", "gaussian", "spherical"])
 @pytest.mark.parametrize("order", ORDERS)
 def test_draws_do_not_depend_on_who_trains_beside(
     order: str, distribution: str, monkeypatch: pytest.MonkeyPatch

@@ -152,7 +152,9 @@ def test_stacked_parameters_are_separate_networks() -> None:
 # --- Their draws ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("distribution", "fourth_moment"), [("uniform", 9 / 5), ("gaussian", 3.0)])
+@pytest.mark.parametrize(
+    ("distribution", "fourth_moment"), [("uniform", 9 / 5), ("gaussian", 3.0), ("spherical", 21 / 9)]
+)
 def test_noise_has_unit_variance(distribution: str, fourth_moment: float) -> None:
     z = networks.draw_noise(NoiseConfig(dim=7, distribution=distribution), draws(1), "noise", 0, 20_000)
     assert z.shape == (20_000, 7)
@@ -161,6 +163,8 @@ def test_noise_has_unit_variance(distribution: str, fourth_moment: float) -> Non
     assert (z.square().mean() - 1).abs() < STANDARD_ERRORS * math.sqrt((fourth_moment - 1) / n)
     assert (z.pow(4).mean() - fourth_moment).abs() < 0.1
     assert (z.abs().max() <= math.sqrt(3)) == (distribution == "uniform")
+    lengths = z.double().norm(dim=1)
+    assert torch.allclose(lengths, lengths.new_tensor(math.sqrt(7)), rtol=1e-6) == (distribution == "spherical")
 
 
 # --- Max column norm ------------------------------------------------------------------------------------------
