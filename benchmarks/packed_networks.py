@@ -86,7 +86,7 @@ def mnist() -> tuple[str, Dataset]:
     except DataError:
         info = describe("mnist")
         counts = {"train": info.n_train, "valid": info.n_valid, "test": info.n_test}
-        splits = {
+        splits: dict[str, Any] = {
             name: noise(count, info.dim, info.levels, SEED + i).numpy()
             for i, (name, count) in enumerate(counts.items())
         }

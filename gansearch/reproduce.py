@@ -168,7 +168,7 @@ def reproduce(
     Raises:
         DataError: when the data set here is not the recorded one.
     """
-    data = load(plan.spec.config.dataset.name, data_dir=data_dir, download=download)
+    data = load(plan.spec.config.dataset.name, data_dir=data_dir, download=download, fold=plan.spec.fold)
     for split in ("train", "valid"):
         told, here = plan.recorded.get(f"data_{split}_digest"), data.digests[split]
         if told not in (None, here):

@@ -91,7 +91,8 @@ def rescore(
         if there is not None:
             one = dataclasses.replace(one, row=there, evaluation=REUSED)
         else:
-            data = data or load(first["cfg_dataset_name"], data_dir=data_dir, download=download)
+            if data is None or data.fold != first["fold"]:
+                data = load(first["cfg_dataset_name"], data_dir=data_dir, download=download, fold=first["fold"])
             _check_data(first, data)
             try:
                 one = _scored(one, str(first["protocol_id"]), protocol, data, recorder)

@@ -70,7 +70,7 @@ def _data(sources: Sources) -> Step:
     notes = []
     for name in names:
         if name in DATASETS:
-            info = DATASETS[name].info
+            info = DATASETS[name][0].info
             files = (
                 "read from $GANSEARCH_DATA, else downloaded when first needed" if info.needs_files else "needs no files"
             )

@@ -60,7 +60,7 @@ def _samples(arguments: argparse.Namespace) -> int:
 
     skip = arguments.skip_damaged
     model = find_model(arguments.source, arguments.config_id, arguments.seed, skip_damaged=skip)
-    data = load(model.spec.config.dataset.name, **data_options(arguments))
+    data = load(model.spec.config.dataset.name, fold=model.spec.fold, **data_options(arguments))
     if not arguments.source.is_file():
         check_data(arguments.source, model, data, skip_damaged=skip)
     return _deliver(samples_with_nearest(model, data, **_size(arguments)), model, arguments)

@@ -33,6 +33,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--threads", type=integer(1), default=1, metavar="N", help="CPU threads; scores depend on them (default: 1)"
     )
     parser.add_argument("--protocol", metavar="NAME", help="the score protocol (default: the file's, else full)")
+    parser.add_argument("--fold", type=integer(0), default=0, metavar="F", help="of a data set with folds (default: 0)")
     add_track(parser)
     add_data(parser)
     add_json(parser)
@@ -51,7 +52,7 @@ def run_train(arguments: argparse.Namespace) -> int:
 
     spec = train_spec(load_config_file(arguments.config), arguments)
     out: Location = arguments.out or Path("runs") / f"train-{spec.config.config_id}-{spec.seed}"
-    data = load(spec.config.dataset.name, **data_options(arguments))
+    data = load(spec.config.dataset.name, fold=spec.fold, **data_options(arguments))
     check_fits(data, spec.config.algorithm.batch_size)
     recorder = Recorder(out, track=destinations(arguments.track or (), out))
     placement = Placement(device=_device(arguments.device), threads=arguments.threads)
@@ -87,6 +88,7 @@ def train_spec(file: ConfigFile, arguments: argparse.Namespace) -> TrialSpec:
         config=config,
         seed=next(seeds, 0),
         stage="train",
+        fold=arguments.fold,
         protocols=(final,),
         report_protocol=file.report_protocol or protocol("report"),
     )

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
-from gansearch.core import cifar_files
+from gansearch.core import cifar_files, lfwcrop_files
 from gansearch.core.idx_files import FASHION_MNIST, MNIST, IdxSource, content_digest, read_source
 from gansearch.core.shapes import Float32, Tensor, UInt8
 from gansearch.errors import DataError, nearest
@@ -40,6 +40,8 @@ class DatasetInfo:
         n_valid: images in the validation split.
         n_test: images in the test split.
         needs_files: whether it is read from the data directory.
+        fold: which of its folds this is, from 0; the numbers above are of this one.
+        folds: how many there are.
     """
 
     name: str
@@ -50,6 +52,8 @@ class DatasetInfo:
     n_valid: int
     n_test: int
     needs_files: bool
+    fold: int = 0
+    folds: int = 1
 
     @property
     def dim(self) -> int:
@@ -69,6 +73,7 @@ class Dataset:
         valid: validation images, uint8 [n_valid, d].
         test: test images, uint8 [n_test, d], or None where they must not be read.
         digests: digest of the shape and bytes of each split: `train`, `valid` and `test`, always all three.
+        fold: which of its folds this is, from 0.
     """
 
     name: str
@@ -78,6 +83,7 @@ class Dataset:
     valid: NDArray[np.uint8]
     test: NDArray[np.uint8] | None
     digests: Mapping[str, str]
+    fold: int = 0
 
     @property
     def dim(self) -> int:
@@ -142,9 +148,18 @@ def _cifar10(data_dir: Path, download: bool) -> Splits:
     return train[:40_000], train[40_000:], test
 
 
+def _lfwcrop_loader(fold: int) -> Callable[[Path, bool], Splits]:
+    """Return the loader of a fold of the faces; nobody offers them for download."""
+
+    def read(data_dir: Path, _download: bool) -> Splits:
+        return lfwcrop_files.read_lfwcrop(data_dir, fold)
+
+    return read
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the registry.
+    """A fold of a data set in the registry.
 
     Attributes:
         info: what is known without loading.
@@ -167,6 +182,24 @@ def _mnist_like(name: str, description: str, source: IdxSource) -> Entry:
         needs_files=True,
     )
     return Entry(info, _idx_loader(source))
+
+
+def _lfwcrop48(fold: int) -> Entry:
+    sizes, groups = lfwcrop_files.GROUP_SIZES, lfwcrop_files.GROUPS
+    valid, test = sizes[(fold + 1) % groups], sizes[fold]
+    info = DatasetInfo(
+        name="lfwcrop48",
+        description="13,233 grey faces of 48 x 48 pixels, no person in two splits; not the Toronto Face Database",
+        shape=(1, lfwcrop_files.SIDE, lfwcrop_files.SIDE),
+        levels=255,
+        n_train=lfwcrop_files.IMAGES - valid - test,
+        n_valid=valid,
+        n_test=test,
+        needs_files=True,
+        fold=fold,
+        folds=groups,
+    )
+    return Entry(info, _lfwcrop_loader(fold))
 
 
 _ENTRIES = (
@@ -198,6 +231,7 @@ _ENTRIES = (
         ),
         _cifar10,
     ),
+    *(_lfwcrop48(fold) for fold in range(lfwcrop_files.GROUPS)),
     Entry(
         DatasetInfo(
             name="gaussian_mixture",
@@ -213,23 +247,34 @@ _ENTRIES = (
     ),
 )
 
-DATASETS: Mapping[str, Entry] = {entry.info.name: entry for entry in _ENTRIES}
-"""The data sets by name."""
+DATASETS: Mapping[str, Mapping[int, Entry]] = {
+    name: {entry.info.fold: entry for entry in _ENTRIES if entry.info.name == name}
+    for name in dict.fromkeys(entry.info.name for entry in _ENTRIES)
+}
+"""The data sets by name, and their folds from 0 on; most have one."""
 
 
-def describe(name: str) -> DatasetInfo:
+def describe(name: str, fold: int = 0) -> DatasetInfo:
     """Return what is known of a data set without loading it.
 
+    Args:
+        name: a name in `DATASETS`.
+        fold: which of its folds.
+
     Raises:
-        DataError: when there is no data set of that name; the hint offers the nearest.
+        DataError: when there is no data set of that name (the hint offers the nearest) or no such fold.
     """
-    return _entry(name).info
+    return _entry(name, fold).info
 
 
-def _entry(name: str) -> Entry:
+def _entry(name: str, fold: int) -> Entry:
     if name not in DATASETS:
         raise DataError(f"there is no data set '{name}'", hint=nearest(name, DATASETS))
-    return DATASETS[name]
+    folds = DATASETS[name]
+    if fold not in folds:
+        have = f"the folds 0 to {len(folds) - 1}" if len(folds) > 1 else "one fold, 0"
+        raise DataError(f"the data set '{name}' has {have}, and fold {fold} was asked for")
+    return folds[fold]
 
 
 def data_directory(option: Path | None) -> Path:
@@ -237,18 +282,19 @@ def data_directory(option: Path | None) -> Path:
     return Path(option or os.environ.get("GANSEARCH_DATA") or "~/.cache/gansearch").expanduser()
 
 
-def load(name: str, *, data_dir: Path | None, download: bool = True) -> Dataset:
+def load(name: str, *, data_dir: Path | None, download: bool = True, fold: int = 0) -> Dataset:
     """Return a data set.
 
     Args:
         name: a name in `DATASETS`.
         data_dir: the data directory; None for the default of `data_directory`.
         download: whether files that are not there may be downloaded into it.
+        fold: which of its folds.
 
     Raises:
-        DataError: when there is no such data set, or its files are missing or damaged.
+        DataError: when there is no such data set or fold, or its files are missing or damaged.
     """
-    entry = _entry(name)
+    entry = _entry(name, fold)
     train, valid, test = entry.read(data_directory(data_dir), download)
     for split in (train, valid, test):
         split.setflags(write=False)
@@ -262,6 +308,7 @@ def load(name: str, *, data_dir: Path | None, download: bool = True) -> Dataset:
         valid=valid,
         test=test,
         digests={split: content_digest(rows.reshape(-1, *shape)) for split, rows in splits.items()},
+        fold=fold,
     )
 
 

@@ -55,7 +55,7 @@ def test_what_describe_says_is_what_load_returns(name: str) -> None:
 
 
 def test_every_data_set_has_a_one_line_description() -> None:
-    assert set(DATASETS) == {"digits", "mnist", "fashion_mnist", "cifar10", "gaussian_mixture"}
+    assert set(DATASETS) == {"digits", "mnist", "fashion_mnist", "cifar10", "lfwcrop48", "gaussian_mixture"}
     for name in DATASETS:
         info = describe(name)
         assert info.name == name
@@ -149,6 +149,20 @@ def test_unknown_name_offers_the_nearest() -> None:
         with pytest.raises(DataError, match="no data set 'fashion-mnist'") as caught:
             ask("fashion-mnist")
         assert caught.value.hint == "did you mean 'fashion_mnist'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "fold", "message"),
+    [
+        ("digits", 1, "the data set 'digits' has one fold, 0, and fold 1 was asked for"),
+        ("lfwcrop48", 5, "the data set 'lfwcrop48' has the folds 0 to 4, and fold 5 was asked for"),
+    ],
+)
+def test_a_fold_that_does_not_exist_is_refused(name: str, fold: int, message: str) -> None:
+    for ask in (lambda: describe(name, fold), lambda: load(name, data_dir=None, fold=fold)):
+        with pytest.raises(DataError) as caught:
+            ask()
+        assert caught.value.message == message
 
 
 def test_check_fits_allows_exactly_the_training_split() -> None:
