@@ -113,6 +113,7 @@ class Moment:
         return LEAST_VALUE + 2 * self.divergence
 
 
+@torch.inference_mode()  # spares each operation its share of autograd; left between two moments
 def play(iterations: int, seed: int) -> Iterator[Moment]:
     """Play the game; yield its four moments: the start, D's inner loop, amid training, and the end.
 
@@ -129,16 +130,15 @@ def play(iterations: int, seed: int) -> Iterator[Moment]:
     draws = Draws(seed, torch.device("cpu"))
     state = _start(nets, draws)
     k, middle = CONFIG.algorithm.k, max(iterations // 100, 1)
-    with torch.inference_mode():
-        yield measure(state, nets, title="before training", d_updates=0, g_updates=0)
-        _train(state, nets, (_step(draws, t, trains_g=False, fall=1.0) for t in range(INNER_STEPS)))
-        yield measure(state, nets, title="D trained, G as before", d_updates=INNER_STEPS, g_updates=0)
-        done = 0
-        for until, title in ((middle, "G follows D"), (iterations, "the end")):
-            steps = (_training_step(draws, t, iterations) for t in range(done * k, until * k))
-            _train(state, nets, steps)
-            done = until
-            yield measure(state, nets, title=title, d_updates=INNER_STEPS + done * k, g_updates=done)
+    yield measure(state, nets, title="before training", d_updates=0, g_updates=0)
+    _train(state, nets, (_step(draws, t, trains_g=False, fall=1.0) for t in range(INNER_STEPS)))
+    yield measure(state, nets, title="D trained, G as before", d_updates=INNER_STEPS, g_updates=0)
+    done = 0
+    for until, title in ((middle, "G follows D"), (iterations, "the end")):
+        steps = (_training_step(draws, t, iterations) for t in range(done * k, until * k))
+        _train(state, nets, steps)
+        done = until
+        yield measure(state, nets, title=title, d_updates=INNER_STEPS + done * k, g_updates=done)
 
 
 def networks_of(config: TrialConfig) -> Networks:

@@ -173,6 +173,13 @@ def test_a_seed_gives_its_game_and_another_one_another(monkeypatch: pytest.Monke
     assert not set(numbers[0]) & set(numbers[2])
 
 
+def test_a_game_leaves_the_callers_mode_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(theory, "INNER_STEPS", 1)
+    for moment in play(2, seed=1):
+        assert not torch.is_inference_mode_enabled()
+        assert moment.d.is_inference()
+
+
 def test_a_game_of_one_iteration_is_refused() -> None:
     with pytest.raises(ValueError, match="2 iterations or more, got 1"):
         next(play(1, seed=0))
