@@ -40,8 +40,8 @@ quickstart: $(STAMP) ## a small sweep on real digits, its table, best configurat
 test: lint types contracts ## the checkers and the fast tests
 	$(PYTEST) -m "not slow"
 
-test-slow: $(STAMP) ## the end-to-end tests
-	$(PYTEST) -m slow -o timeout=1800
+test-slow: $(STAMP) ## the end-to-end tests; SLOW=tests/search for a part of them
+	$(PYTEST) -m slow -o timeout=1800 $(SLOW)
 
 test-lowest: $(STAMP_LOWEST) ## the fast tests with the lower bounds of pyproject.toml
 	$(VENV_LOWEST)/bin/python -m pytest -m "not slow"
