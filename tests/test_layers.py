@@ -81,7 +81,12 @@ def test_blocking_works(name: str) -> None:
 
 # Beyond the standard library and gansearch itself.
 CORE_NEEDS = {"numpy", "torch"}
-CORE_MAY_NEED = {"shapes": {"jaxtyping"}, "datasets": {"sklearn", "torchvision"}, "idx_files": {"torchvision"}}
+CORE_MAY_NEED = {
+    "shapes": {"jaxtyping"},
+    "datasets": {"sklearn"},
+    "idx_files": {"torchvision"},
+    "cifar_files": {"torchvision"},
+}
 
 
 @pytest.mark.parametrize("path", sorted(CORE.glob("*.py")), ids=lambda path: path.stem)

@@ -69,7 +69,8 @@ def _read(path: Path, digest: str) -> NDArray[Any]:
         "--data-dir or GANSEARCH_DATA"
     )
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:  # unlike `np.load`, nothing but an array is recognised
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError(f"LFWcrop was not found: {path} is not there, and cannot be downloaded", hint=hint) from error
     except (OSError, ValueError, EOFError) as error:
