@@ -104,8 +104,8 @@ def test_the_numbers_are_those_of_numerical_integration() -> None:
     np.testing.assert_allclose(moment.d_star.numpy(), best.numpy(), rtol=1e-12)
 
 
-def test_a_generator_of_the_data_is_worth_minus_log_4() -> None:
-    """With D = 1/2 everywhere the value is -log 4 whatever G does (section 4.1)."""
+def test_a_discriminator_that_guesses_gives_minus_log_4_whatever_the_generator() -> None:
+    """With D = 1/2 everywhere V = -log 4; only where p_g = p_data is that the best D (section 4.1)."""
     state, nets = random_state(5)
     for p in state.d.values():
         p.zero_()

@@ -78,7 +78,7 @@ COMMANDS = (
         help="the paper's Figure 1: a game in one dimension, measured",
         description="Play the adversarial game on a line, where densities can be measured, and show section 4 of the\n"
         "paper at work: D approaches p_data / (p_data + p_g), the game's value approaches -log 4. Writes\n"
-        "Figure 1 as a PNG; takes some ten seconds.",
+        "Figure 1 as a PNG; takes less than a minute.",
         examples=("gansearch demo theory", "gansearch demo theory --iterations 200 --seed 1 -o theory.png"),
         add_arguments=_add_demo,
         run=run_demo,
