@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from gansearch.config import DiscriminatorConfig, TrialConfig
+from gansearch.config import TrialConfig
+from gansearch.model_sections import DiscriminatorConfig
 
 
 class Maxout(nn.Module):

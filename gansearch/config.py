@@ -16,118 +16,21 @@ from typing import Any
 
 from gansearch import parsing
 from gansearch.errors import ConfigError, nearest
+from gansearch.model_sections import (
+    ConditionConfig,
+    ConvolutionConfig,
+    DatasetConfig,
+    DeconvolutionConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    NoiseConfig,
+    PretrainingConfig,
+    choose,
+    count,
+    require,
+)
 from gansearch.schedule import Change, check_schedule
 from gansearch.seeds import digest
-
-
-def _choose(where: str, value: str, legal: tuple[str, ...]) -> None:
-    if value not in legal:
-        raise ConfigError(f"{where} is '{value}', which is not known", hint=nearest(value, legal))
-
-
-def _require(ok: bool, where: str, rule: str, value: object) -> None:
-    if not ok:
-        raise ConfigError(f"{where} must be {rule}, got {value}")
-
-
-def _count(where: str, value: int) -> None:
-    _require(value >= 1, where, "1 or more", value)
-    _require(value < 2**63, where, "below 2**63, which a table's column can hold", value)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetConfig:
-    """Which data set is modelled.
-
-    Attributes:
-        name: a name in `core.datasets.DATASETS`.
-    """
-
-    name: str = "digits"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseConfig:
-    """The generator's input z.
-
-    Attributes:
-        dim: components of z, 1 or more.
-        distribution: `uniform`, on (-sqrt 3, sqrt 3), `gaussian`, or `spherical`, on the sphere of radius sqrt(dim);
-            each component has unit variance.
-    """
-
-    dim: int = 100
-    distribution: str = "uniform"
-
-    def __post_init__(self) -> None:
-        _count("noise.dim", self.dim)
-        _choose("noise.distribution", self.distribution, ("uniform", "gaussian", "spherical"))
-        if self.distribution == "spherical":
-            _require(self.dim >= 2, "noise.dim", "2 or more on a sphere", self.dim)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratorConfig:
-    """The generator G: an MLP of rectifiers.
-
-    Attributes:
-        hidden: units of each hidden layer; its length is the depth.
-        output: `sigmoid`, `linear` or `tanh` (tanh is mapped from [-1,1] to the data's [0,1]).
-        init_range: weights start uniform on (-init_range, init_range), above 0.
-        output_bias: `marginals` (the output starts at the mean training image) or `zero`.
-        max_col_norm: bound on the norm of each unit's incoming weights, above 0; none by default.
-    """
-
-    hidden: tuple[int, ...] = (1200, 1200)
-    output: str = "sigmoid"
-    init_range: float = 0.05
-    output_bias: str = "marginals"
-    max_col_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_network("generator", self.hidden, self.init_range, self.max_col_norm)
-        _choose("generator.output", self.output, ("sigmoid", "linear", "tanh"))
-        _choose("generator.output_bias", self.output_bias, ("marginals", "zero"))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class DiscriminatorConfig:
-    """The discriminator D: an MLP of maxout units with dropout and one logit.
-
-    Attributes:
-        hidden: maxout units of each hidden layer; its length is the depth.
-        pieces: linear pieces a maxout unit takes the maximum of, 1 or more (1 is a linear unit).
-        dropout_input: probability of dropping an input pixel, in [0,1).
-        dropout_hidden: probability of dropping a hidden unit's output, in [0,1).
-        init_range: weights start uniform on (-init_range, init_range), above 0.
-        max_col_norm: bound on the norm of each piece's incoming weights, above 0; none by default.
-    """
-
-    hidden: tuple[int, ...] = (240, 240)
-    pieces: int = 5
-    dropout_input: float = 0.2
-    dropout_hidden: float = 0.5
-    init_range: float = 0.005
-    max_col_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_network("discriminator", self.hidden, self.init_range, self.max_col_norm)
-        _count("discriminator.pieces", self.pieces)
-        for name in ("dropout_input", "dropout_hidden"):
-            value = getattr(self, name)
-            _require(0 <= value < 1, f"discriminator.{name}", "a probability of dropping in [0, 1)", value)
-
-    @property
-    def dropout_rates(self) -> tuple[float, ...]:
-        """Probability of dropping a unit of each activation: the input, then each hidden layer."""
-        return (self.dropout_input, *(self.dropout_hidden for _ in self.hidden))
-
-
-def _check_network(name: str, hidden: tuple[int, ...], init_range: float, max_col_norm: float | None) -> None:
-    _require(all(units >= 1 for units in hidden), f"{name}.hidden", "a list of 1 or more units a layer", list(hidden))
-    _require(0 < init_range < math.inf, f"{name}.init_range", "above 0", init_range)
-    if max_col_norm is not None:
-        _require(0 < max_col_norm < math.inf, f"{name}.max_col_norm", "above 0", max_col_norm)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +57,10 @@ class AlgorithmConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "k", "batch_size"):
-            _count(f"algorithm.{name}", getattr(self, name))
-        _choose("algorithm.order", self.order, ("simultaneous", "alternating"))
-        _choose("algorithm.objective", self.objective, ("non-saturating", "saturating"))
-        _require(0 < self.loss_scale < math.inf, "algorithm.loss_scale", "above 0", self.loss_scale)
+            count(f"algorithm.{name}", getattr(self, name))
+        choose("algorithm.order", self.order, ("simultaneous", "alternating"))
+        choose("algorithm.objective", self.objective, ("non-saturating", "saturating"))
+        require(0 < self.loss_scale < math.inf, "algorithm.loss_scale", "above 0", self.loss_scale)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +74,7 @@ class UpdateConfig:
     rule: str = "momentum"
 
     def __post_init__(self) -> None:
-        _choose("update.rule", self.rule, ("momentum", "adam"))
+        choose("update.rule", self.rule, ("momentum", "adam"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,18 +106,18 @@ class MomentumConfig:
 
     def __post_init__(self) -> None:
         for name in ("lr_g", "lr_d"):
-            _require(0 < getattr(self, name) < math.inf, f"momentum.{name}", "above 0", getattr(self, name))
-        _require(1 <= self.lr_decay < math.inf, "momentum.lr_decay", "1 or more", self.lr_decay)
-        _require(0 <= self.lr_floor < math.inf, "momentum.lr_floor", "0 or more", self.lr_floor)
+            require(0 < getattr(self, name) < math.inf, f"momentum.{name}", "above 0", getattr(self, name))
+        require(1 <= self.lr_decay < math.inf, "momentum.lr_decay", "1 or more", self.lr_decay)
+        require(0 <= self.lr_floor < math.inf, "momentum.lr_floor", "0 or more", self.lr_floor)
         for name in ("initial", "final"):
-            _require(0 <= getattr(self, name) < 1, f"momentum.{name}", "in [0, 1)", getattr(self, name))
-        _require(
+            require(0 <= getattr(self, name) < 1, f"momentum.{name}", "in [0, 1)", getattr(self, name))
+        require(
             0 <= self.ramp_start < self.ramp_end < math.inf,
             "momentum.ramp_end",
             "above momentum.ramp_start, which must be 0 or more",
             f"start {self.ramp_start}, end {self.ramp_end}",
         )
-        _choose("momentum.ramp_unit", self.ramp_unit, ("auto", "epochs", "fraction"))
+        choose("momentum.ramp_unit", self.ramp_unit, ("auto", "epochs", "fraction"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,9 +140,9 @@ class AdamConfig:
 
     def __post_init__(self) -> None:
         for name in ("lr_g", "lr_d", "eps"):
-            _require(0 < getattr(self, name) < math.inf, f"adam.{name}", "above 0", getattr(self, name))
+            require(0 < getattr(self, name) < math.inf, f"adam.{name}", "above 0", getattr(self, name))
         for name in ("beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, f"adam.{name}", "in [0, 1)", getattr(self, name))
+            require(0 <= getattr(self, name) < 1, f"adam.{name}", "in [0, 1)", getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,8 +159,8 @@ class ScoreConfig:
     at: str = "best"
 
     def __post_init__(self) -> None:
-        _count("score.report_every", self.report_every)
-        _choose("score.at", self.at, ("best", "last"))
+        count("score.report_every", self.report_every)
+        choose("score.at", self.at, ("best", "last"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +177,10 @@ class TrialConfig:
         momentum: settings of the rule `momentum`.
         adam: settings of the rule `adam`.
         score: when reports happen and which weights are scored.
+        deconvolution: the generator's output layer, where it is no dense one.
+        convolution: the discriminator's first layers, where they are no dense ones.
+        condition: what both networks are given beside noise and images.
+        pretraining: whether there are two stages.
         schedule: changes on the way, in the order of their epochs. The recipe's own schedules go on with the new
             values: `lr_decay` divides the new rate by as much as it would have divided the old one.
     """
@@ -287,6 +194,10 @@ class TrialConfig:
     momentum: MomentumConfig = dataclasses.field(default_factory=MomentumConfig)
     adam: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
+    deconvolution: DeconvolutionConfig = dataclasses.field(default_factory=DeconvolutionConfig)
+    convolution: ConvolutionConfig = dataclasses.field(default_factory=ConvolutionConfig)
+    condition: ConditionConfig = dataclasses.field(default_factory=ConditionConfig)
+    pretraining: PretrainingConfig = dataclasses.field(default_factory=PretrainingConfig)
     schedule: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
@@ -304,22 +215,28 @@ class TrialConfig:
         """Hash of the canonical configuration: 12 hex digits, without seed, fold or protocol."""
         return digest(self.to_dict())
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the canonical nested mapping: plain values, without the sections that do not act.
+    @property
+    def dropout_rates(self) -> tuple[float, ...]:
+        """Probability of dropping a component of what each of D's layers sees: the image, then each layer's output."""
+        hidden = len(self.convolution.channels) + len(self.discriminator.hidden)
+        return (self.discriminator.dropout_input, *[self.discriminator.dropout_hidden] * hidden)
 
-        Equal configurations have equal mappings: a rate given as the integer 1 is the float 1.0 here.
+    def to_dict(self) -> dict[str, Any]:
+        """Return the canonical nested mapping: plain values, without what does not act.
+
+        Equal configurations have equal mappings: a rate given as the integer 1 is the float 1.0 here. What came with
+        later versions is left out where it has its default, so that ids are those of configurations that knew none.
 
         Raises:
             ConfigError: when a value that was set in Python has the wrong type.
         """
-        inactive = {"momentum": "adam", "adam": "momentum"}[self.update.rule]
         nested: dict[str, Any] = {}
         for name, hint in parameters():
-            section, key = name.split(".")
-            if section != inactive:
-                value = parsing.convert(hint, self.get(name), name)
+            value = parsing.convert(hint, self.get(name), name)
+            if self.acts(name) and not (name in ADDED and value == _DEFAULTS[name]):
+                section, key = name.split(".")
                 nested.setdefault(section, {})[key] = list(value) if isinstance(value, tuple) else value
-        if self.schedule:  # without one, the ids are those of configurations that knew no schedule
+        if self.schedule:
             nested["schedule"] = [
                 {"after": c.after, "values": {name: float(value) for name, value in sorted(c.values)}}
                 for c in self.schedule
@@ -380,6 +297,11 @@ class TrialConfig:
         section, key = name.split(".")
         return getattr(getattr(self, section), key)
 
+    def acts(self, name: str) -> bool:
+        """Return whether a parameter has any effect, given the others."""
+        needed = need(name)
+        return needed is None or needed.met(self.get(needed.parent))
+
 
 @functools.cache
 def parameters() -> tuple[tuple[str, Any], ...]:
@@ -390,3 +312,61 @@ def parameters() -> tuple[tuple[str, Any], ...]:
         if dataclasses.is_dataclass(cls)
         for key, hint in typing.get_type_hints(cls).items()
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Need:
+    """What a parameter needs of another to have any effect.
+
+    Attributes:
+        parent: the other's dotted name.
+        value: what the other must be, or contain where it is a list; None for anything but 0, none or empty.
+    """
+
+    parent: str
+    value: str | None = None
+
+    def met(self, value: object) -> bool:
+        """Return whether a value of the parent meets it."""
+        if self.value is None:
+            return value not in (0, "none", ())
+        return self.value in value if isinstance(value, tuple) else value == self.value
+
+    def describe(self) -> str:
+        """Return it in words."""
+        return f"{self.parent} is {'set' if self.value is None else self.value}"
+
+
+_NEEDS = {
+    "momentum": Need("update.rule", "momentum"),
+    "adam": Need("update.rule", "adam"),
+    "generator.leaky_slope": Need("generator.activations", "leaky_relu"),
+    "discriminator.leaky_slope": Need("discriminator.activation", "leaky_relu"),
+    "discriminator.pieces": Need("discriminator.activation", "maxout"),
+    "deconvolution": Need("deconvolution.channels"),
+    "convolution": Need("convolution.channels"),
+    "pretraining": Need("pretraining.epochs"),
+}
+
+
+def need(name: str) -> Need | None:
+    """Return what a dotted parameter, or all of a section, needs to have any effect; None where it always has one."""
+    found = _NEEDS.get(name) or _NEEDS.get(name.partition(".")[0])
+    return None if found is None or found.parent == name else found
+
+
+ADDED = frozenset(
+    {
+        "noise.hidden",
+        *(f"generator.{key}" for key in ("activations", "leaky_slope", "batch_norm", "hidden_bias")),
+        *(f"generator.{key}" for key in ("output_init_range", "output_inputs")),
+        *(f"discriminator.{key}" for key in ("activation", "leaky_slope", "inputs")),
+        *(
+            name
+            for name, _ in parameters()
+            if name.partition(".")[0] in ("deconvolution", "convolution", "condition", "pretraining")
+        ),
+    }
+)
+"""Parameters that came after the first ids were made: they are part of an id where they have another value."""
+_DEFAULTS = {name: TrialConfig().get(name) for name, _ in parameters()}

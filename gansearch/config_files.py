@@ -7,19 +7,17 @@ chosen, the score protocols, what each seed scored, and where, so that `gansearc
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gansearch import parsing, protocols
-from gansearch.config import TrialConfig
+from gansearch.config import TrialConfig, need
 from gansearch.errors import ConfigError, nearest
 from gansearch.protocols import Protocol
 from gansearch.yaml_files import bare_name, find_file, load_yaml, located
 
 MAX_SEED = 2**63 - 1
-RULES = ("momentum", "adam")
-"""Update rules, each with a section of its name that acts under it alone."""
 _KEYS = (
     "description",
     "config_id",
@@ -118,24 +116,36 @@ def parse_config_file(data: Mapping[str, Any], name: str) -> ConfigFile:
     )
 
 
-def check_acts(names: Iterable[str], rules: Collection[str], where: str) -> None:
-    """Check that nothing is set in the section of an update rule that is never used.
+def check_acts(names: Iterable[str], values_of: Callable[[str], Collection[object]], where: str) -> None:
+    """Check that nothing is set that never has any effect.
 
     Args:
         names: what is set: names of sections, or dotted names of parameters.
-        rules: the update rules that are used.
+        values_of: dotted name of a parameter -> the values that it takes.
         where: what stands before a name in the message, such as `config.`.
 
     Raises:
         ConfigError: when one of them has no effect.
     """
     for name in names:
-        section = name.partition(".")[0]
-        if section in RULES and section not in rules:
+        needed = need(name)
+        if needed is None or needed.parent.startswith(f"{name}."):  # a section that holds what it needs
+            continue
+        values = values_of(needed.parent)
+        if not any(map(needed.met, values)):
+            shown = " or ".join(sorted({"-".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values}))
             raise ConfigError(
-                f"{where}{name} has no effect: update.rule is {' or '.join(sorted(rules))}",
-                hint=f"set update.rule: {section}, or remove it",
+                f"{where}{name} has no effect: {needed.parent} is {shown or 'empty'}",
+                hint=f"set {needed.parent}{f': {needed.value}' if needed.value else ''}, or remove it",
             )
+
+
+def set_names(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the sections of a configuration set: their names, and the dotted names of their parameters."""
+    for section, keys in data.items():
+        yield section
+        if isinstance(keys, Mapping):
+            yield from (f"{section}.{key}" for key in keys)
 
 
 def read_protocol(value: object, where: str) -> Protocol:
@@ -170,7 +180,7 @@ def read_seed(value: object) -> int | None:
 def _config(data: object) -> TrialConfig:
     config = TrialConfig.from_dict(data)
     if isinstance(data, Mapping):
-        check_acts(data, {config.update.rule}, "config.")
+        check_acts(set_names(data), lambda parent: [config.get(parent)], "config.")
     return config
 
 

@@ -17,6 +17,7 @@ from gansearch.core import networks
 from gansearch.core.adversarial import SAMPLE_BLOCK
 from gansearch.core.datasets import Dataset, as_tensor, describe, to_unit
 from gansearch.core.diagnostics import nearest_index
+from gansearch.core.generator import generate
 from gansearch.core.networks import Networks
 from gansearch.core.shapes import Float, Tensor
 from gansearch.errors import DataError, ResultsError
@@ -166,11 +167,9 @@ def interpolations(model: KeptModel, *, rows: int = 6, columns: int = 10, zoom: 
     ends = sampling_noise(model, 2 * rows).unflatten(0, (rows, 2))
     spherical = config.noise.distribution == "spherical"
     z = along_lines(ends, columns, spherical=spherical)
-    nets = Networks(
-        generator=config.generator, discriminator=config.discriminator, noise=config.noise, data_dim=info.dim
-    )
+    nets = Networks.of(config, info.dim)
     with torch.no_grad():
-        images = networks.generate(nets, model.weights, z.flatten(0, 1))
+        images = generate(nets, model.weights, z.flatten(0, 1))
     return Figure(
         title="Interpolation between samples in noise space",
         caption=f"Images of {model.describe()} along {'great circles' if spherical else 'straight lines'} in noise "

@@ -154,9 +154,11 @@ class Engine:
                 self._reported(name, entry, report, reports)
             entry.to_train = entry.trial.epochs_to_report
 
-    def _join(self, entry: _Entry, config: TrialConfig, train: Tensor, levels: int, seed: int) -> Slot:
+    def _join(
+        self, entry: _Entry, config: TrialConfig, train: Tensor, levels: int, seed: int, labels: Tensor | None = None
+    ) -> Slot:
         """Give a trial its place in the pack of its shape."""
-        pack = self._packs.setdefault(shape_of(config), Pack(train, levels))
+        pack = self._packs.setdefault(shape_of(config), Pack(train, levels, labels))
         entry.slot = pack.join(config, seed)
         return entry.slot
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gansearch import schema
+from gansearch import parsing, schema
 from gansearch.config import TrialConfig, parameters
 from gansearch.spec import TrialSpec
 
@@ -50,13 +50,13 @@ def draft_row(spec: TrialSpec, digests: Mapping[str, str]) -> Row:
 
 
 def cfg_columns(config: TrialConfig) -> Row:
-    """Return the flattened configuration; lists become text such as `1200-1200`, sections that do not act null."""
-    active = config.to_dict()
+    """Return the flattened configuration; lists become text such as `1200-1200`, what does not act null."""
     columns: Row = {}
-    for name, _ in parameters():
-        section, key = name.split(".")
-        value = active[section][key] if section in active else None
-        columns[schema.cfg_column(name)] = "-".join(map(str, value)) if isinstance(value, list) else value
+    for name, hint in parameters():
+        value = parsing.convert(hint, config.get(name), name) if config.acts(name) else None
+        if isinstance(value, tuple):
+            value = "-".join(map(str, value)) or None
+        columns[schema.cfg_column(name)] = value
     return columns
 
 

@@ -11,9 +11,9 @@ import types
 import typing
 from typing import Any
 
-from gansearch.config import parameters
+from gansearch.config import ADDED, parameters
 
-VERSION = 2
+VERSION = 3
 """Of the columns. A part of an older version is read with nulls in the columns that were added since."""
 
 COMPLETE = "COMPLETE"
@@ -103,7 +103,12 @@ def _cfg_columns() -> tuple[Column, ...]:
         return scalars.get(hint, "string")
 
     return tuple(
-        Column(cfg_column(name), column_type(hint), f"configuration `{name}`; null where its section does not act")
+        Column(
+            cfg_column(name),
+            column_type(hint),
+            f"configuration `{name}`; null where it does not act",
+            since=3 if name in ADDED else 1,
+        )
         for name, hint in parameters()
     )
 

@@ -17,7 +17,7 @@ import torch
 from gansearch import schema
 from gansearch.core import diagnostics, parzen
 from gansearch.core.datasets import Dataset, as_tensor, to_unit
-from gansearch.core.shapes import Float, Tensor, UInt8
+from gansearch.core.shapes import Float, Real, Tensor
 from gansearch.errors import DataError
 from gansearch.protocols import Protocol
 from gansearch.recorder import Recorder
@@ -51,7 +51,7 @@ class SplitScore:
 
 
 def score_valid(
-    samples: Float[Tensor, "s d"], valid: UInt8[Tensor, "n d"], levels: int, protocol: Protocol
+    samples: Float[Tensor, "s d"], valid: Real[Tensor, "n d"], levels: int, protocol: Protocol
 ) -> tuple[SplitScore, parzen.SigmaFit]:
     """Choose sigma on the protocol's validation images; return their score and the fit.
 
@@ -67,7 +67,7 @@ def score_valid(
 
 
 def score_test(
-    samples: Float[Tensor, "s d"], test: UInt8[Tensor, "n d"], levels: int, sigma: float, dtype: str
+    samples: Float[Tensor, "s d"], test: Real[Tensor, "n d"], levels: int, sigma: float, dtype: str
 ) -> SplitScore:
     """Return the score of the whole test split at the sigma that validation chose.
 
@@ -122,8 +122,8 @@ class Images:
 
     data: Dataset
     device: torch.device
-    train: UInt8[Tensor, "n d"]
-    valid: UInt8[Tensor, "m d"]
+    train: Real[Tensor, "n d"]
+    valid: Real[Tensor, "m d"]
     num_samples: int
 
     @functools.cached_property

@@ -25,6 +25,8 @@ from torch.nn.functional import logsigmoid
 from gansearch.config import TrialConfig
 from gansearch.core import algorithm1, networks, updates
 from gansearch.core.algorithm1 import Minibatch, Moves, Noise, Rules, State, Step
+from gansearch.core.discriminator import discriminate
+from gansearch.core.generator import generate
 from gansearch.core.losses import OBJECTIVES
 from gansearch.core.networks import Networks
 from gansearch.core.shapes import Float64, Tensor
@@ -143,7 +145,7 @@ def play(iterations: int, seed: int) -> Iterator[Moment]:
 
 def networks_of(config: TrialConfig) -> Networks:
     """Return the configuration's networks, for points on a line."""
-    return Networks(generator=config.generator, discriminator=config.discriminator, noise=config.noise, data_dim=1)
+    return Networks.of(config, 1)
 
 
 def _start(nets: Networks, draws: Draws) -> State:
@@ -212,14 +214,14 @@ def measure(state: State, nets: Networks, *, title: str, d_updates: int, g_updat
 
     bound = math.sqrt(3)  # of uniform noise, which has unit variance
     z = bound * (2 * (torch.arange(NOISE_POINTS, dtype=torch.float64) + 0.5) / NOISE_POINTS - 1)
-    drawn = networks.generate(nets, g, z[:, None])[:, 0]
+    drawn = generate(nets, g, z[:, None])[:, 0]
     cells = torch.bucketize(drawn, edges[1:-1])
     mass_g = torch.bincount(cells, minlength=CELLS).double() / NOISE_POINTS
 
-    logits = networks.discriminate(nets, d, x[:, None], None)
+    logits = discriminate(nets, d, x[:, None], None)
     both = mass + mass_g
     d_star = mass / both
-    on_samples = networks.discriminate(nets, d, drawn[:, None], None)
+    on_samples = discriminate(nets, d, drawn[:, None], None)
     value = (mass * logsigmoid(logits)).sum() + logsigmoid(-on_samples).mean()
     apart = (logits.sigmoid() - d_star).abs().where(both > 0, 0)
     shown = z[NOISE_POINTS // 32 :: NOISE_POINTS // 16]
@@ -233,7 +235,7 @@ def measure(state: State, nets: Networks, *, title: str, d_updates: int, g_updat
         d=logits.sigmoid(),
         d_star=d_star,
         z=shown,
-        g=networks.generate(nets, g, shown[:, None])[:, 0],
+        g=generate(nets, g, shown[:, None])[:, 0],
         value=value.item(),
         divergence=jensen_shannon(mass, mass_g),
         distance=(both / 2 * apart).sum().item(),

@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import torch
+
 from gansearch import pictures, schema, scoring
 from gansearch.config import TrialConfig
 from gansearch.core import diagnostics
 from gansearch.core.adversarial import Adversarial, Epoch
 from gansearch.core.datasets import Dataset
-from gansearch.core.shapes import Float, Tensor, UInt8
+from gansearch.core.shapes import Float, Int64, Real, Tensor
 from gansearch.errors import DataError, ResultsError
 from gansearch.placement import Placement
 from gansearch.provenance import environment
@@ -60,9 +62,11 @@ class Learner(Protocol):
         """Continue from what `save` returned after so many epochs."""
 
 
-def make_learner(config: TrialConfig, train: UInt8[Tensor, "n d"], levels: int, seed: int) -> Learner:
+def make_learner(
+    config: TrialConfig, train: Real[Tensor, "n d"], levels: int, seed: int, labels: Int64[Tensor, " n"] | None = None
+) -> Learner:
     """Return the untrained model of a configuration."""
-    return Adversarial(config, train, levels, seed)
+    return Adversarial(config, train, levels, seed, labels)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,8 +82,8 @@ class Ending:
     error: str | None = None
 
 
-LearnerMaker = Callable[[TrialConfig, UInt8[Tensor, "n d"], int, int], Learner]
-"""Makes the untrained model of a configuration from training images, their levels and a seed."""
+LearnerMaker = Callable[[TrialConfig, Real[Tensor, "n d"], int, int, Int64[Tensor, " n"] | None], Learner]
+"""Makes the untrained model of a configuration from training images, their levels, a seed and the images' classes."""
 
 
 class Training:
@@ -120,7 +124,10 @@ class Training:
         row.update(environment(self._device, placement.threads), run_gpu_share=placement.gpu_share)
         fewest = min(p.num_samples for p in (*spec.protocols, spec.report_protocol))
         self._images = scoring.images_on(self._device, data, fewest)
-        self._learner = make_learner(spec.config, self._images.train, data.levels, spec.seed)
+        labels = None
+        if spec.config.condition.on == "labels" and data.train_labels is not None:
+            labels = torch.from_numpy(data.train_labels.astype("int64")).to(self._device)
+        self._learner = make_learner(spec.config, self._images.train, data.levels, spec.seed, labels)
         self._epochs = 0
         self._amid_epochs = False
         self._elsewhere = False  # whether others are trained and report between two reports of this one

@@ -12,27 +12,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gansearch.config import AlgorithmConfig, MomentumConfig, TrialConfig, parameters
+from gansearch.config import ADDED, AlgorithmConfig, MomentumConfig, TrialConfig, parameters
 from gansearch.errors import ConfigError
+from gansearch.model_sections import ACTIVATIONS, ConvolutionConfig
 
 COUNTS = st.integers(1, 2**63 - 1)
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False)
 SHARES = st.floats(0, 1, exclude_max=True)
+INSIDE = st.floats(0, 1, exclude_min=True, exclude_max=True)
 LEGAL: dict[str, st.SearchStrategy[Any]] = {
     "dataset.name": st.text(max_size=8),
     "noise.dim": COUNTS,
     "noise.distribution": st.sampled_from(["uniform", "gaussian"]),
+    "noise.hidden": st.floats(0, allow_infinity=False),
     "generator.hidden": st.lists(COUNTS, max_size=3),
     "generator.output": st.sampled_from(["sigmoid", "linear", "tanh"]),
     "generator.init_range": POSITIVE,
     "generator.output_bias": st.sampled_from(["marginals", "zero"]),
     "generator.max_col_norm": st.none() | POSITIVE,
+    "generator.activations": st.lists(st.sampled_from(ACTIVATIONS), min_size=1, max_size=1),
+    "generator.leaky_slope": INSIDE,
+    "generator.batch_norm": st.booleans(),
+    "generator.hidden_bias": st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=1),
+    "generator.output_init_range": st.none() | POSITIVE,
+    "generator.output_inputs": st.none() | st.just(1),
     "discriminator.hidden": st.lists(COUNTS, max_size=3),
     "discriminator.pieces": COUNTS,
     "discriminator.dropout_input": SHARES,
     "discriminator.dropout_hidden": SHARES,
     "discriminator.init_range": POSITIVE,
     "discriminator.max_col_norm": st.none() | POSITIVE,
+    "discriminator.activation": st.sampled_from(["maxout", "leaky_relu", "relu"]),
+    "discriminator.leaky_slope": INSIDE,
+    "discriminator.inputs": st.sampled_from(["unit", "symmetric"]),
     "algorithm.epochs": COUNTS,
     "algorithm.k": COUNTS,
     "algorithm.order": st.sampled_from(["simultaneous", "alternating"]),
@@ -56,21 +68,43 @@ LEGAL: dict[str, st.SearchStrategy[Any]] = {
     "adam.eps": POSITIVE,
     "score.report_every": COUNTS,
     "score.at": st.sampled_from(["best", "last"]),
+    "deconvolution.channels": st.integers(0, 2**63 - 1),
+    "deconvolution.kernel": st.integers(3, 2**63 - 1),
+    "deconvolution.stride": st.integers(1, 3),
+    "convolution.channels": st.just([]),  # lists of layers: below
+    "convolution.kernels": st.just([]),
+    "convolution.pads": st.just([]),
+    "convolution.pieces": COUNTS,
+    "convolution.pools": st.just([]),
+    "convolution.pool_strides": st.just([]),
+    "condition.on": st.sampled_from(["none", "labels"]),
+    "pretraining.epochs": st.integers(0, 2**63 - 1),
+    "pretraining.generator_layers": COUNTS,
+    "pretraining.discriminator_layers": COUNTS,
 }
 ILLEGAL: dict[str, list[Any]] = {
     "noise.dim": [0, -1, 2**63],
     "noise.distribution": ["gausian"],
+    "noise.hidden": [-0.1, math.inf, math.nan],
     "generator.hidden": [[7, 0]],
     "generator.output": ["sigmoyd"],
     "generator.init_range": [0.0, math.inf, math.nan],
     "generator.output_bias": ["marginal"],
     "generator.max_col_norm": [0.0, math.inf, math.nan],
+    "generator.activations": [[], ["rely"], ["relu", "relu", "relu"]],
+    "generator.leaky_slope": [0.0, 1.0, math.nan],
+    "generator.hidden_bias": [[], [0.0, 0.0, 0.0], [math.inf]],
+    "generator.output_init_range": [0.0, math.inf, math.nan],
+    "generator.output_inputs": [0, 1201],
     "discriminator.hidden": [[0]],
     "discriminator.pieces": [0],
     "discriminator.dropout_input": [-0.1, 1.0, math.nan],
     "discriminator.dropout_hidden": [-0.1, 1.0, math.nan],
     "discriminator.init_range": [0.0, math.inf, math.nan],
     "discriminator.max_col_norm": [-1.0, math.inf],
+    "discriminator.activation": ["sigmoid"],
+    "discriminator.leaky_slope": [0.0, 1.0, math.nan],
+    "discriminator.inputs": ["tanh"],
     "algorithm.epochs": [0, 2**63],
     "algorithm.k": [0, 2**63],
     "algorithm.order": ["alternate"],
@@ -94,9 +128,22 @@ ILLEGAL: dict[str, list[Any]] = {
     "adam.eps": [0.0, math.inf, math.nan],
     "score.report_every": [0],
     "score.at": ["first"],
+    "deconvolution.channels": [-1, 2**63],
+    "deconvolution.kernel": [0, 2],  # the stride is 3
+    "deconvolution.stride": [0, 6],  # the kernel is 5
+    "convolution.channels": [[4]],
+    "convolution.kernels": [[4]],
+    "convolution.pads": [[4]],
+    "convolution.pieces": [0],
+    "convolution.pools": [[4]],
+    "convolution.pool_strides": [[4]],
+    "condition.on": ["label"],
+    "pretraining.epochs": [-1, 2**63],
+    "pretraining.generator_layers": [0],
+    "pretraining.discriminator_layers": [0],
 }
-# A data set's name is known to the data sets alone.
-UNCHECKED = {"dataset.name"}
+# A data set's name is known to the data sets alone, and there is no third truth value.
+UNCHECKED = {"dataset.name", "generator.batch_norm"}
 
 
 def nested(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -126,6 +173,63 @@ def test_a_configuration_has_one_canonical_form(values: dict[str, Any], random: 
     assert TrialConfig().replace(values) == config
     for name, value in values.items():
         assert config.get(name) == (tuple(value) if isinstance(value, list) else value)
+
+
+CONVOLUTIONS: dict[str, Any] = {
+    "channels": (4, 3),
+    "kernels": (5, 2),
+    "pads": (0, 1),
+    "pools": (2, 3),
+    "pool_strides": (2, 1),
+}
+
+
+def test_layers_of_convolution_have_an_entry_in_every_list() -> None:
+    assert ConvolutionConfig(**CONVOLUTIONS).pieces == 2
+    for name, bad in (
+        ("channels", (4, 0)),
+        ("kernels", (5, 0)),
+        ("kernels", (5,)),
+        ("pads", (0, -1)),
+        ("pools", (2, 3, 4)),
+        ("pool_strides", (2, 0)),
+        ("pool_strides", (2, 4)),  # windows of 3
+    ):
+        with pytest.raises(ConfigError, match=r"convolution\."):
+            ConvolutionConfig(**(CONVOLUTIONS | {name: bad}))
+
+
+def test_ids_made_before_a_parameter_was_added_stay() -> None:
+    """The first was computed when there was no parameter in `ADDED`."""
+    assert TrialConfig().config_id == "0b68aa5d370f"
+    assert not {name for name in ADDED if name.split(".")[1] in TrialConfig().to_dict().get(name.split(".")[0], {})}
+    changed = TrialConfig().replace({"noise.hidden": 0.5})
+    assert changed.config_id != TrialConfig().config_id
+    assert changed.to_dict()["noise"]["hidden"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [
+        ({}, {"generator.leaky_slope": 0.3}),
+        ({"discriminator.activation": "relu"}, {"discriminator.pieces": 3}),
+        ({}, {"discriminator.leaky_slope": 0.3}),
+        ({}, {"deconvolution.kernel": 7}),
+        ({}, {"convolution.pieces": 3}),
+        ({}, {"pretraining.generator_layers": 2}),
+    ],
+)
+def test_what_does_not_act_is_no_part_of_an_id(parent: dict[str, object], child: dict[str, object]) -> None:
+    config = TrialConfig().replace(parent)
+    (name,) = child
+    assert not config.acts(name)
+    assert config.replace(child).config_id == config.config_id
+
+
+def test_what_acts_is_part_of_an_id() -> None:
+    config = TrialConfig().replace({"generator.activations": ["relu", "leaky_relu"], "pretraining.epochs": 5})
+    for child in ({"generator.leaky_slope": 0.3}, {"pretraining.generator_layers": 2}, {"discriminator.pieces": 3}):
+        assert config.replace(child).config_id != config.config_id
 
 
 def test_the_section_that_does_not_act_is_left_out() -> None:

@@ -86,6 +86,7 @@ CORE_MAY_NEED = {
     "datasets": {"sklearn"},
     "idx_files": {"torchvision"},
     "cifar_files": {"torchvision"},
+    "tfd_files": {"scipy"},
 }
 
 

@@ -15,12 +15,46 @@ from gansearch.config import TrialConfig
 from gansearch.core import algorithm1, cost, epochs, networks, updates
 from gansearch.core.algorithm1 import MEASURES
 from gansearch.core.epochs import Member
+from gansearch.core.generator import Given, Moments, batch_moments, generate
 from gansearch.core.networks import Networks, Params
-from gansearch.core.shapes import Float, Tensor, UInt8
+from gansearch.core.shapes import Float, Int64, Real, Tensor
 from gansearch.seeds import Draws
 
 SAMPLE_BLOCK = 1000
 """Samples generated at a time; a fixed block, so the draws do not depend on the memory at hand."""
+
+
+def latent_block(
+    nets: Networks, draws: Draws, purpose: str, block: int, step: int = 0
+) -> tuple[Float[Tensor, "n z"], Given]:
+    """Return what a block of samples is made of: noise, and labels of all classes in turn.
+
+    Sample i is of class i modulo the number of classes, so that classes have equal shares, and a sheet of as many
+    columns has a class a column.
+
+    Args:
+        nets: the networks.
+        draws: the trial's draws.
+        purpose: what the samples are for.
+        block: which block, from 0.
+        step: which draw of that purpose.
+    """
+    named = f"evaluation/{purpose}/{block}"
+    z = networks.draw_noise(nets.noise, draws, named, step, SAMPLE_BLOCK)
+    labels = None
+    if nets.classes:
+        first = block * SAMPLE_BLOCK
+        classes = torch.arange(first, first + SAMPLE_BLOCK, device=draws.device) % nets.classes
+        labels = torch.nn.functional.one_hot(classes, nets.classes).to(z.dtype)
+    return z, Given(hidden=networks.draw_hidden_noise(nets, draws, named, step, SAMPLE_BLOCK), labels=labels)
+
+
+def moments_of(nets: Networks, params: Params, draws: Draws) -> Moments | None:
+    """Return what batch normalisation takes where samples are drawn: the moments of a fixed block of them."""
+    if not nets.config.generator.batch_norm:
+        return None
+    z, given = latent_block(nets, draws, "moments", 0)
+    return batch_moments(nets, params, z, given)
 
 
 class Epoch(NamedTuple):
@@ -45,6 +79,7 @@ class Adversarial:
         train: training images as bytes, [n, d], on the device to train on.
         levels: the byte that stands for a pixel value of 1.
         seed: the trial's seed.
+        labels: classes of the training images, int64 [n], where the configuration is conditional.
 
     Attributes:
         config: what is trained.
@@ -53,25 +88,32 @@ class Adversarial:
         state: what training moves.
 
     Raises:
-        ValueError: when there are fewer training images than a minibatch holds.
+        ValueError: when there are fewer training images than a minibatch holds, labels are missing, or networks do
+            not fit the images.
     """
 
-    def __init__(self, config: TrialConfig, train: UInt8[Tensor, "n d"], levels: int, seed: int) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        train: Real[Tensor, "n d"],
+        levels: int,
+        seed: int,
+        labels: Int64[Tensor, " n"] | None = None,
+    ) -> None:
         m = config.algorithm.batch_size
         if len(train) < m:
             raise ValueError(f"a minibatch of {m} examples is larger than the training set of {len(train)}")
         self.config = config
         self.epochs = 0
         self.steps_per_epoch = len(train) // m
-        self._train, self._levels = train, levels
+        self._train, self._levels, self._labels = train, levels, labels
         self._draws = Draws(seed, train.device)
-        self.nets = Networks(
-            generator=config.generator,
-            discriminator=config.discriminator,
-            noise=config.noise,
-            data_dim=train.shape[1],
-        )
-        marginals = train.sum(0, dtype=torch.int64).to(torch.float64).div_(len(train) * levels).float()
+        self.nets = Networks.of(config, train.shape[1])
+        if self.nets.classes and labels is None:
+            raise ValueError(f"the model is given labels, and '{config.dataset.name}' came without")
+        exact = torch.float64 if train.is_floating_point() else torch.int64
+        marginals = train.sum(0, dtype=exact).to(torch.float64).div_(len(train) * levels).float()
+        self._marginals = marginals
         g = networks.init_generator(self.nets, marginals, self._draws)
         d = networks.init_discriminator(self.nets, self._draws)
         self.state = algorithm1.State(
@@ -88,7 +130,7 @@ class Adversarial:
         """Train one epoch of real data."""
         started = time.perf_counter()
         outcome = epochs.train_epoch(
-            self.state, [self.member], self.nets, self._train, self._levels, side_by_side=False
+            self.state, [self.member], self.nets, self._train, self._levels, labels=self._labels, side_by_side=False
         )
         measures = outcome.measures.tolist()  # waits for the device, so the clock is honest
         self.note_epoch(outcome.g_updates, outcome.d_updates)
@@ -98,6 +140,23 @@ class Adversarial:
         """Count an epoch, whoever trained it, with the updates that moved something."""
         self._counts += torch.stack([g_updates, d_updates])
         self.epochs += 1
+        if self.epochs == self.config.pretraining.epochs:
+            self._begin_second_stage()
+
+    @torch.inference_mode()
+    def _begin_second_stage(self) -> None:
+        """Draw the top layers of both networks anew, and forget what the update rule remembers, in place."""
+        state, kept, draws = self.state, self.config.pretraining, self._draws
+        for params, fresh, below in (
+            (state.g, networks.init_generator(self.nets, self._marginals, draws, stage=1), kept.generator_layers),
+            (state.d, networks.init_discriminator(self.nets, draws, stage=1), kept.discriminator_layers),
+        ):
+            for name, p in params.items():
+                if int(name.partition(".")[0]) >= below:
+                    p.copy_(fresh[name])
+        for moments in (state.g_moments, state.d_moments):
+            for moment in moments.values():
+                moment.zero_()
 
     @property
     def member(self) -> Member:
@@ -113,11 +172,12 @@ class Adversarial:
             purpose: what they are for; decides the noise with `step`.
             step: which draw of that purpose.
         """
+        params = dict(weights)
+        moments = moments_of(self.nets, params, self._draws)
         blocks = []
         for i, start in enumerate(range(0, n, SAMPLE_BLOCK)):
-            block = f"evaluation/{purpose}/{i}"
-            z = networks.draw_noise(self.config.noise, self._draws, block, step, SAMPLE_BLOCK)
-            blocks.append(networks.generate(self.nets, dict(weights), z)[: n - start])
+            z, given = latent_block(self.nets, self._draws, purpose, i, step)
+            blocks.append(generate(self.nets, params, z, given=given, moments=moments)[: n - start])
         return torch.cat(blocks)
 
     def weights(self) -> Params:

@@ -28,8 +28,11 @@ from typing import NamedTuple
 import torch
 
 from gansearch.core import losses, networks, updates
-from gansearch.core.networks import Factor, Networks, Params, Rate, Tape
+from gansearch.core.discriminator import discriminate, discriminator_deltas, image_slope
+from gansearch.core.generator import NOTHING, Given, generate, generator_factors
+from gansearch.core.networks import Networks, Params, Rate
 from gansearch.core.shapes import Bool, Float, Tensor
+from gansearch.core.tape import Factor, Tape
 from gansearch.core.updates import Adam, Momentum
 
 
@@ -59,10 +62,12 @@ class Noise:
     Attributes:
         z: noise samples, [*trials, m, z].
         masks: D's dropout masks for G(z), one an activation, [*trials, m, units]; None for no dropout.
+        given: what both networks are given beside.
     """
 
     z: Float[Tensor, "*trials m z"]
     masks: Sequence[Tensor] | None
+    given: Given = NOTHING
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +79,13 @@ class Minibatch:
         z: noise samples, [*trials, m, z].
         masks: D's dropout masks for the m examples and then the m samples, one an activation,
             [*trials, 2m, units]; None for no dropout.
+        given: what both networks are given beside. The labels are those of the examples, and samples are of the same.
     """
 
     x: Float[Tensor, "*trials m d"]
     z: Float[Tensor, "*trials m z"]
     masks: Sequence[Tensor] | None
+    given: Given = NOTHING
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +179,7 @@ def train(state: State, steps: Iterable[Step], nets: Networks, rules: Rules) -> 
 
 def discriminator_step(state: State, batch: Minibatch, moves: Moves, nets: Networks, rules: Rules) -> Logits:
     """Move D once by ascending its stochastic gradient (line 6)."""
-    fake_images = networks.generate(nets, state.g, batch.z)
+    fake_images = generate(nets, state.g, batch.z, given=batch.given)
     tape = Tape()
     logits = _judge(state, batch, fake_images, nets, tape)
     factors = _discriminator_gradient(state, batch, logits, tape, moves, nets, rules)
@@ -183,22 +190,22 @@ def discriminator_step(state: State, batch: Minibatch, moves: Moves, nets: Netwo
 def generator_step(state: State, noise: Noise, moves: Moves, nets: Networks, rules: Rules) -> None:
     """Move G once by descending its stochastic gradient (line 9) through the D of this moment."""
     g_tape, d_tape = Tape(), Tape()
-    fake_images = networks.generate(nets, state.g, noise.z, g_tape)
-    fake = networks.discriminate(nets, state.d, fake_images, noise.masks, d_tape)
+    fake_images = generate(nets, state.g, noise.z, g_tape, given=noise.given)
+    fake = discriminate(nets, state.d, fake_images, noise.masks, d_tape, labels=noise.given.labels)
     slope = _image_slope(state, fake, d_tape, noise.masks, moves, nets, rules, use_up=True)
-    factors = networks.generator_factors(nets, state.g, g_tape, fake_images, slope)
+    factors = generator_factors(nets, state.g, g_tape, fake_images, slope)
     _descend(state, {"g": factors}, fake, moves, rules)
 
 
 def joint_step(state: State, batch: Minibatch, moves: Moves, nets: Networks, rules: Rules) -> Logits:
     """Move D and G once, both from one forward pass (the published code)."""
     m, g_tape, d_tape = batch.x.shape[-2], Tape(), Tape()
-    fake_images = networks.generate(nets, state.g, batch.z, g_tape)
+    fake_images = generate(nets, state.g, batch.z, g_tape, given=batch.given)
     logits = _judge(state, batch, fake_images, nets, d_tape)
     # Both gradients are those of one moment: they are taken before anything moves.
     masks = None if batch.masks is None else [mask[..., m:, :] for mask in batch.masks]
-    slope = _image_slope(state, logits[..., m:], d_tape.rows(m), masks, moves, nets, rules)
-    for_g = networks.generator_factors(nets, state.g, g_tape, fake_images, slope)
+    slope = _image_slope(state, logits[..., m:], d_tape.second_half(), masks, moves, nets, rules)
+    for_g = generator_factors(nets, state.g, g_tape, fake_images, slope)
     for_d = _discriminator_gradient(state, batch, logits, d_tape, moves, nets, rules)
     _descend(state, {"d": for_d, "g": for_g}, logits, moves, rules)
     return _parted(logits)
@@ -206,7 +213,9 @@ def joint_step(state: State, batch: Minibatch, moves: Moves, nets: Networks, rul
 
 def _judge(state: State, batch: Minibatch, fake_images: Tensor, nets: Networks, tape: Tape) -> Tensor:
     """Return D's logits on examples and then on samples: in one pass, so that D's weights are read once."""
-    return networks.discriminate(nets, state.d, torch.cat([batch.x, fake_images], -2), batch.masks, tape)
+    labels = batch.given.labels
+    both = None if labels is None else torch.cat([labels, labels], -2)
+    return discriminate(nets, state.d, torch.cat([batch.x, fake_images], -2), batch.masks, tape, labels=both)
 
 
 def _parted(logits: Tensor) -> Logits:
@@ -218,7 +227,7 @@ def _discriminator_gradient(
 ) -> list[Factor]:
     """Return the gradient of D's scaled loss, times -lr under momentum."""
     slope = _scaled(losses.discriminator_slope(logits), moves.d, rules.loss_scale, batch.x.shape[-2])
-    deltas = networks.discriminator_deltas(nets, state.d, tape, batch.masks, slope, use_up=True)
+    deltas = discriminator_deltas(nets, state.d, tape, batch.masks, slope, use_up=True)
     return [Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)]
 
 
@@ -235,8 +244,8 @@ def _image_slope(
 ) -> Tensor:
     """Return the gradient of G's loss in its images, back through D, times -lr under momentum."""
     slope = _scaled(losses.generator_slope(fake, rules.objective), moves.g, 1.0, fake.shape[-1])
-    deltas = networks.discriminator_deltas(nets, state.d, tape, masks, slope, use_up=use_up)
-    return networks.image_slope(state.d, masks, deltas)
+    deltas = discriminator_deltas(nets, state.d, tape, masks, slope, use_up=use_up)
+    return image_slope(nets, state.d, masks, deltas)
 
 
 def _scaled(slope: Tensor, move: Momentum | Adam, scale: Rate, m: int) -> Tensor:

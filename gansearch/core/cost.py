@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-
 from gansearch.config import TrialConfig
+from gansearch.core.networks import Networks
 
 
 def flops(config: TrialConfig, data_dim: int, *, g_updates: int, d_updates: int) -> float:
@@ -16,12 +15,11 @@ def flops(config: TrialConfig, data_dim: int, *, g_updates: int, d_updates: int)
         g_updates: updates of G.
         d_updates: updates of D.
     """
-    m, pieces = config.algorithm.batch_size, config.discriminator.pieces
-    g_widths = (config.noise.dim, *config.generator.hidden, data_dim)
-    d_widths = (data_dim, *config.discriminator.hidden)
-    g_layers = [2.0 * m * a * b for a, b in itertools.pairwise(g_widths)]
-    d_layers = [2.0 * m * a * b * pieces for a, b in itertools.pairwise(d_widths)]
-    d_layers.append(2.0 * m * d_widths[-1])
+    nets, m = Networks.of(config, data_dim), config.algorithm.batch_size
+    g_layers, d_layers = (
+        [2.0 * m * layer.places * layer.fan_in * layer.fan_out for layer in network]
+        for network in (nets.generator, nets.discriminator)
+    )
     g, d = sum(g_layers), sum(d_layers)
     # D: forward and weight gradients on 2m images, input gradients but for the first layer's; G forward.
     d_step = g + 2 * (d + d + d - d_layers[0])

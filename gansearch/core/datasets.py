@@ -1,7 +1,8 @@
-"""The data sets: real images as bytes, split into train, valid and test once and for all.
+"""The data sets: real images, split into train, valid and test once and for all.
 
-A pixel is a byte; divided by the data set's `levels` it is the value in [0,1] that networks and scores
-see. Nothing here writes into a loaded array, so all trials of a node can share one copy.
+A pixel is a byte; divided by the data set's `levels` it is the value in [0,1] that networks and scores see. Where a
+recipe's preprocessing cannot be undone, values are stored as they are, `levels` is 1, and `space` names what they are.
+Nothing here writes into a loaded array, so all trials of a node can share one copy.
 """
 
 from __future__ import annotations
@@ -19,12 +20,18 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
-from gansearch.core import cifar_files, lfwcrop_files
+from gansearch.core import cifar_files, lfwcrop_files, tfd_files
+from gansearch.core.contrast import CONTRAST_NORM, contrast_normalised
 from gansearch.core.idx_files import FASHION_MNIST, MNIST, IdxSource, content_digest, read_source
-from gansearch.core.shapes import Float32, Tensor, UInt8
+from gansearch.core.shapes import Float32, Real, Tensor
 from gansearch.errors import DataError, nearest
+from gansearch.seeds import digest
 
+Rows = NDArray[np.uint8] | NDArray[np.float32]
+"""Images as they are stored, [n, d]: bytes, or the values themselves where `levels` is 1."""
 Splits = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+UNIT, CONTRAST = "unit", "contrast"
+"""Spaces that values lie in: pixels in [0,1], or images after global contrast normalisation."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +42,15 @@ class DatasetInfo:
         name: its name in `DATASETS`.
         description: what it is, in one line.
         shape: channels, height, width of an image.
-        levels: the byte that stands for a pixel value of 1.
-        n_train: images in the training split.
+        levels: the byte that stands for a pixel value of 1; 1 where values are stored as they are.
+        n_train: images in the training split; of the Toronto Face Database about so many, for the file decides.
         n_valid: images in the validation split.
         n_test: images in the test split.
         needs_files: whether it is read from the data directory.
         fold: which of its folds this is, from 0; the numbers above are of this one.
         folds: how many there are.
+        space: what values are: `UNIT` or `CONTRAST`. Scores of two spaces do not compare.
+        classes: what labels there are, from 0; 0 where there are none.
     """
 
     name: str
@@ -54,6 +63,8 @@ class DatasetInfo:
     needs_files: bool
     fold: int = 0
     folds: int = 1
+    space: str = UNIT
+    classes: int = 0
 
     @property
     def dim(self) -> int:
@@ -68,22 +79,26 @@ class Dataset:
     Attributes:
         name: its name in `DATASETS`.
         shape: channels, height, width of an image.
-        levels: the byte that stands for a pixel value of 1.
-        train: training images, uint8 [n_train, d].
-        valid: validation images, uint8 [n_valid, d].
-        test: test images, uint8 [n_test, d], or None where they must not be read.
+        levels: the byte that stands for a pixel value of 1; 1 where values are stored as they are.
+        train: training images, uint8 [n_train, d], or float32 where they are stored as they are.
+        valid: validation images, [n_valid, d].
+        test: test images, [n_test, d], or None where they must not be read.
         digests: digest of the shape and bytes of each split: `train`, `valid` and `test`, always all three.
         fold: which of its folds this is, from 0.
+        space: what values are, as in `DatasetInfo`.
+        train_labels: classes of the training images, uint8 [n_train]; None where there are none or nobody asked.
     """
 
     name: str
     shape: tuple[int, int, int]
     levels: int
-    train: NDArray[np.uint8]
-    valid: NDArray[np.uint8]
-    test: NDArray[np.uint8] | None
+    train: Rows
+    valid: Rows
+    test: Rows | None
     digests: Mapping[str, str]
     fold: int = 0
+    space: str = UNIT
+    train_labels: NDArray[np.uint8] | None = None
 
     @property
     def dim(self) -> int:
@@ -169,6 +184,15 @@ class Entry:
     info: DatasetInfo
     read: Callable[[Path, bool], Splits]
 
+    def stored(self, images: NDArray[np.uint8]) -> Rows:
+        """Return images as they are stored: with the preprocessing that the space names."""
+        return images if self.info.space == UNIT else contrast_normalised(images)
+
+    def digest(self, images: NDArray[np.uint8]) -> str:
+        """Return the digest of a split: of its bytes, for values may differ in their last bits between processors."""
+        content = content_digest(images.reshape(-1, *self.info.shape))
+        return content if self.info.space == UNIT else digest([self.info.space, CONTRAST_NORM, content], 8)
+
 
 def _mnist_like(name: str, description: str, source: IdxSource) -> Entry:
     info = DatasetInfo(
@@ -180,6 +204,7 @@ def _mnist_like(name: str, description: str, source: IdxSource) -> Entry:
         n_valid=10_000,
         n_test=10_000,
         needs_files=True,
+        classes=10,
     )
     return Entry(info, _idx_loader(source))
 
@@ -202,6 +227,22 @@ def _lfwcrop48(fold: int) -> Entry:
     return Entry(info, _lfwcrop_loader(fold))
 
 
+def _tfd(side: int, fold: int) -> Entry:
+    info = DatasetInfo(
+        name=f"tfd{side}",
+        description=f"the Toronto Face Database at {side} x {side} pixels, which its owners hand out on request",
+        shape=(1, side, side),
+        levels=255,
+        n_train=98_058,
+        n_valid=418,
+        n_test=835,
+        needs_files=True,
+        fold=fold,
+        folds=tfd_files.FOLDS,
+    )
+    return Entry(info, lambda data_dir, _download: tfd_files.read_tfd(data_dir, side, fold))
+
+
 _ENTRIES = (
     Entry(
         DatasetInfo(
@@ -213,6 +254,7 @@ _ENTRIES = (
             n_valid=300,
             n_test=300,
             needs_files=False,
+            classes=10,
         ),
         _digits,
     ),
@@ -228,10 +270,27 @@ _ENTRIES = (
             n_valid=10_000,
             n_test=10_000,
             needs_files=True,
+            classes=10,
+        ),
+        _cifar10,
+    ),
+    Entry(
+        DatasetInfo(
+            name="cifar10_contrast",
+            description="CIFAR-10 after global contrast normalisation, as the paper's recipes take it",
+            shape=cifar_files.SHAPE,
+            levels=1,
+            n_train=40_000,
+            n_valid=10_000,
+            n_test=10_000,
+            needs_files=True,
+            space=CONTRAST,
+            classes=10,
         ),
         _cifar10,
     ),
     *(_lfwcrop48(fold) for fold in range(lfwcrop_files.GROUPS)),
+    *(_tfd(side, fold) for side in tfd_files.SIDES for fold in range(tfd_files.FOLDS)),
     Entry(
         DatasetInfo(
             name="gaussian_mixture",
@@ -295,20 +354,20 @@ def load(name: str, *, data_dir: Path | None, download: bool = True, fold: int =
         DataError: when there is no such data set or fold, or its files are missing or damaged.
     """
     entry = _entry(name, fold)
-    train, valid, test = entry.read(data_directory(data_dir), download)
-    for split in (train, valid, test):
-        split.setflags(write=False)
-    shape = entry.info.shape
-    splits = {"train": train, "valid": valid, "test": test}
+    splits = dict(zip(("train", "valid", "test"), entry.read(data_directory(data_dir), download), strict=True))
+    stored = {split: entry.stored(images) for split, images in splits.items()}
+    for rows in stored.values():
+        rows.setflags(write=False)
     return Dataset(
         name=name,
-        shape=shape,
+        shape=entry.info.shape,
         levels=entry.info.levels,
-        train=train,
-        valid=valid,
-        test=test,
-        digests={split: content_digest(rows.reshape(-1, *shape)) for split, rows in splits.items()},
+        train=stored["train"],
+        valid=stored["valid"],
+        test=stored["test"],
+        digests={split: entry.digest(images) for split, images in splits.items()},
         fold=fold,
+        space=entry.info.space,
     )
 
 
@@ -322,17 +381,19 @@ def check_fits(data: DatasetInfo | Dataset, batch_size: int) -> None:
         )
 
 
-def as_tensor(rows: NDArray[np.uint8]) -> UInt8[Tensor, "*shape"]:
-    """Return the bytes as a tensor that shares the array's memory, which may be read-only: do not write into it."""
+def as_tensor(rows: Rows) -> Real[Tensor, "*shape"]:
+    """Return stored images as a tensor that shares the array's memory, which may be read-only: do not write into it."""
     # DLPack, because torch.from_numpy warns of read-only arrays, and these are read-only on purpose.
     return from_dlpack(rows)
 
 
-def to_unit(pixels: UInt8[Tensor, "*batch d"], levels: int) -> Float32[Tensor, "*batch d"]:
-    """Return bytes as pixel values in [0,1].
+def to_unit(pixels: Real[Tensor, "*batch d"], levels: int) -> Float32[Tensor, "*batch d"]:
+    """Return stored images as the values that networks and scores see: bytes in [0,1], others as they are.
 
     Args:
-        pixels: bytes from 0 to `levels`, uint8 [..., d], on any device.
-        levels: the byte that stands for 1.
+        pixels: bytes from 0 to `levels`, uint8 [..., d], or the values themselves, on any device.
+        levels: the byte that stands for 1; 1 for the values themselves.
     """
+    if pixels.dtype == torch.float32 and levels == 1:
+        return pixels
     return pixels.to(torch.float32) / levels

@@ -21,7 +21,7 @@ import torch
 from gansearch.core.datasets import to_unit
 from gansearch.core.distances import full_precision
 from gansearch.core.parzen import fixed_subset
-from gansearch.core.shapes import Float, Float64, Int64, Tensor, UInt8
+from gansearch.core.shapes import Float, Float64, Int64, Real, Tensor
 
 # Samples, training images and validation images compared: enough that coverage is known to about .01.
 SUBSET = 1_000
@@ -47,7 +47,7 @@ class Reference:
         nn_train_heldout: mean distance of a validation image to its nearest training image.
     """
 
-    train: UInt8[Tensor, "n_train d"]
+    train: Real[Tensor, "n_train d"]
     levels: int
     images: Float[Tensor, "v d"]
     n_compared: int
@@ -101,7 +101,7 @@ class Diagnostics:
 
 @torch.no_grad()
 def reference(
-    train: UInt8[Tensor, "n_train d"], valid: UInt8[Tensor, "n_valid d"], levels: int, *, num_samples: int = SUBSET
+    train: Real[Tensor, "n_train d"], valid: Real[Tensor, "n_valid d"], levels: int, *, num_samples: int = SUBSET
 ) -> Reference:
     """Return what diagnostics need of a data set.
 
@@ -189,7 +189,7 @@ def pixel_variance_ratio(samples: Float[Tensor, "n d"], data_variance: Float64[T
 
 
 @torch.no_grad()
-def nearest_distances(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], levels: int) -> Float64[Tensor, " n"]:
+def nearest_distances(points: Float[Tensor, "n d"], data: Real[Tensor, "m d"], levels: int) -> Float64[Tensor, " n"]:
     """Return the Euclidean distance of each point to its nearest image of `data`, in pixel units.
 
     It is computed without cancellation, so that of a copy is 0.
@@ -204,7 +204,7 @@ def nearest_distances(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], 
 
 
 @torch.no_grad()
-def nearest_index(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], levels: int) -> Int64[Tensor, " n"]:
+def nearest_index(points: Float[Tensor, "n d"], data: Real[Tensor, "m d"], levels: int) -> Int64[Tensor, " n"]:
     """Return the place of the image of `data` nearest to each point, by Euclidean distance.
 
     Images are converted from bytes a few thousand at a time, and compared by a matrix product.
@@ -226,7 +226,7 @@ def nearest_index(points: Float[Tensor, "n d"], data: UInt8[Tensor, "m d"], leve
 
 
 @torch.no_grad()
-def pixel_variance(data: UInt8[Tensor, "m d"], levels: int) -> Float64[Tensor, " d"]:
+def pixel_variance(data: Real[Tensor, "m d"], levels: int) -> Float64[Tensor, " d"]:
     """Return the variance of each pixel over the images, in squared pixel units."""
     # Sums of bytes and of their squares are integers below 2^53, exact in float64 for 10^11 images.
     total = torch.zeros(data.shape[1], dtype=torch.float64, device=data.device)

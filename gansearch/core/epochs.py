@@ -21,8 +21,9 @@ from gansearch.core.algorithm1 import Minibatch, Moves, Noise, Rules, State, Ste
 from gansearch.core.datasets import to_unit
 from gansearch.core.distances import full_precision
 from gansearch.core.dropout import Masks
+from gansearch.core.generator import NOTHING, Given
 from gansearch.core.networks import Networks, Rate
-from gansearch.core.shapes import Float, Int64, Tensor, UInt8
+from gansearch.core.shapes import Float, Int64, Real, Tensor
 from gansearch.core.updates import Adam, Momentum
 from gansearch.seeds import Draws
 
@@ -65,9 +66,10 @@ def train_epoch(
     state: State,
     members: Sequence[Member],
     nets: Networks,
-    train: UInt8[Tensor, "n d"],
+    train: Real[Tensor, "n d"],
     levels: int,
     *,
+    labels: Int64[Tensor, " n"] | None = None,
     side_by_side: bool,
 ) -> Outcome:
     """Train trials for an epoch of whole minibatches.
@@ -78,10 +80,11 @@ def train_epoch(
         nets: the shapes of their networks.
         train: training images as bytes, on the device to train on.
         levels: the byte that stands for a pixel value of 1.
+        labels: classes of the training images, where the networks are given them.
         side_by_side: whether the tensors have an axis of trials; without it there is one member.
     """
     with full_precision(train.device):  # whatever the user's settings: TF32 would train other networks
-        return _played(_Epoch(state, members, nets, train, levels, side_by_side), state)
+        return _played(_Epoch(state, members, nets, train, levels, labels, side_by_side), state)
 
 
 def _played(epoch: _Epoch, state: State) -> Outcome:
@@ -109,9 +112,10 @@ class _Epoch:
         nets: Networks,
         train: Tensor,
         levels: int,
+        labels: Tensor | None,
         side_by_side: bool,
     ) -> None:
-        self._members, self.nets, self._train, self._levels = members, nets, train, levels
+        self._members, self.nets, self._train, self._levels, self._labels = members, nets, train, levels, labels
         self._side_by_side = side_by_side
         self._dtype = next(iter(state.g.values())).dtype
         first = members[0].config
@@ -122,7 +126,7 @@ class _Epoch:
         )
         self.length = len(train) // self._m
         self._orders = torch.stack([one.draws.permutation("order", one.epochs, len(train)) for one in members])
-        rates = torch.tensor([one.config.discriminator.dropout_rates for one in members], dtype=self._dtype)
+        rates = torch.tensor([one.config.dropout_rates for one in members], dtype=self._dtype)
         self._dropout: dict[str, Masks] = {}
         if rates.any():
             units = rates.repeat_interleave(torch.tensor(nets.dropout_widths), 1).to(train.device)
@@ -164,10 +168,13 @@ class _Epoch:
         x = to_unit(self._train[rows], self._levels).to(self._dtype).unflatten(1, (count, m))
         z = self._noise("discriminator", block, count)
         masks = self._masks("discriminator", block, count)
+        given = self._given("discriminator", block, count, rows)
         fresh_z = fresh_masks = None
+        fresh_given = [NOTHING] * count
         if not self._joint:
             fresh_z = self._noise("generator", block, count)
             fresh_masks = self._masks("generator", block, count)
+            fresh_given = self._given("generator", block, count, rows)
         moving = self._moving(start, count)
         everyone = [bool(row.all()) for row in moving]
         xs, zs, all_masks = self._by_step(x), self._by_step(z), self._split(masks)
@@ -176,9 +183,9 @@ class _Epoch:
             anyone = everyone[i] or bool(moving[i].any())
             fresh = None
             if anyone and fresh_z is not None:
-                fresh = Noise(z=fresh_zs[i], masks=all_fresh_masks[i])
+                fresh = Noise(z=fresh_zs[i], masks=all_fresh_masks[i], given=fresh_given[i])
             yield Step(
-                batch=Minibatch(x=xs[i], z=zs[i], masks=all_masks[i]),
+                batch=Minibatch(x=xs[i], z=zs[i], masks=all_masks[i], given=given[i]),
                 fresh=fresh,
                 moves=moves if everyone[i] else dataclasses.replace(moves, g_moves=self._which(moving[i])),
                 joint=anyone and self._joint,
@@ -218,6 +225,32 @@ class _Epoch:
         for own, one in zip(out, self._members, strict=True):
             networks.draw_noise_(own, one.config.noise, one.draws, f"noise/{purpose}", self._block(one, block))
         return out.to(self._dtype)
+
+    def _given(self, purpose: str, block: int, count: int, rows: Tensor) -> list[Given]:
+        """Return what both networks are given in these steps beside noise and examples, [*trials, m, ...] a step.
+
+        Args:
+            purpose: whose step it is.
+            block: the block's number in its epoch.
+            count: its steps.
+            rows: places of its examples in the training set, [trials, steps * m].
+        """
+        hidden = labels = None
+        if any(one.config.noise.hidden for one in self._members):
+            hidden = torch.empty(
+                (len(self._members), count, self._m, sum(self.nets.hidden_units)), device=self._train.device
+            )
+            for own, one in zip(hidden, self._members, strict=True):
+                networks.draw_noise_(own, one.config.noise, one.draws, f"hidden/{purpose}", self._block(one, block))
+                own.mul_(one.config.noise.hidden)
+        if self.nets.classes and self._labels is not None:
+            one_hot = torch.nn.functional.one_hot(self._labels[rows], self.nets.classes)
+            labels = one_hot.to(self._dtype).unflatten(1, (count, self._m))
+        if hidden is None and labels is None:
+            return [NOTHING] * count
+        hidden = None if hidden is None else hidden.to(self._dtype)
+        pairs = zip(self._by_step(hidden), self._by_step(labels), strict=False)
+        return [Given(hidden=own, labels=c) for own, c in pairs]
 
     def _masks(self, purpose: str, block: int, count: int) -> Tensor | None:
         """Return D's dropout masks for these steps, [trials, steps, rows, units of all activations]."""

@@ -1,15 +1,11 @@
-"""The two networks as functions of their parameters.
+"""The shapes of the two networks, where their parameters start, and their noise.
 
-A network's parameters are a mapping of names to tensors; the functions keep no state. Weights are
-[*trials, fan_in, fan_out] and activations [*trials, m, units], so the same code runs one trial or many
-stacked ones.
+A network's parameters are a mapping of names to tensors; `generator` and `discriminator` compute with them and keep no
+state. Weights are [*trials, fan_in, fan_out] and activations [*trials, m, units], so the same code runs one trial or
+many stacked ones.
 
-Gradients are written out instead of left to autograd, for three reasons: small networks spend half their time in
-its bookkeeping; a gradient can go into the velocity as the product that it is (`Factor`), without being written
-down; and whether a step is finite is known from its factors, which are a tenth of the weights' size.
-
-Sources: Goodfellow et al. 2014, section 5 (rectifiers and sigmoids in G, maxout and dropout in D); Goodfellow et al.
-2013, "Maxout networks"; the initial ranges of the published configuration.
+Sources: Goodfellow et al. 2014, section 5 (rectifiers and sigmoids in G, maxout and dropout in D); the initial ranges
+and layers of the published configurations.
 """
 
 from __future__ import annotations
@@ -17,12 +13,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
 
 import torch
 
-from gansearch.config import DiscriminatorConfig, GeneratorConfig, NoiseConfig
+from gansearch.config import TrialConfig
+from gansearch.core.datasets import describe
+from gansearch.core.layers import Convolution, Deconvolution, Dense, Layer
 from gansearch.core.shapes import Bool, Float, Tensor
+from gansearch.model_sections import NoiseConfig
 from gansearch.seeds import Draws
 
 aten = torch.ops.aten
@@ -40,38 +38,128 @@ class Networks:
     """The shapes of both networks, as the functions below need them.
 
     Attributes:
-        generator: the generator's configuration.
-        discriminator: the discriminator's configuration.
-        noise: the noise's configuration.
+        config: the configuration.
+        generator: G's layers, the output layer last.
+        discriminator: D's layers, that of the logit last.
         data_dim: pixels d of an image.
+        classes: components of the labels that both are given; 0 for none.
     """
 
-    generator: GeneratorConfig
-    discriminator: DiscriminatorConfig
-    noise: NoiseConfig
+    config: TrialConfig
+    generator: tuple[Layer, ...]
+    discriminator: tuple[Layer, ...]
     data_dim: int
+    classes: int = 0
+
+    @classmethod
+    def of(cls, config: TrialConfig, data_dim: int) -> Networks:
+        """Return the networks of a configuration for images of so many pixels.
+
+        Raises:
+            ValueError: when layers do not fit on each other, or the generator's images are of another size.
+        """
+        classes = describe(config.dataset.name).classes if config.condition.on == "labels" else 0
+        g_widths = (config.noise.dim + classes, *config.generator.hidden, data_dim)
+        generator: list[Layer] = [Dense(*ends) for ends in itertools.pairwise(g_widths)]
+        discriminator: list[Layer] = []
+        fan_in = data_dim
+        if config.deconvolution.channels or config.convolution.channels:
+            channels, side, _ = shape = describe(config.dataset.name).shape
+            if math.prod(shape) != data_dim or shape[1] != shape[2]:
+                raise ValueError(f"convolutions take square images, and {shape} is the shape of the data set's")
+            if config.deconvolution.channels:
+                generator[-1] = _deconvolution(config, channels, side)
+            if config.convolution.channels:
+                convolutions = _convolutions(config, channels, side)
+                discriminator += convolutions
+                fan_in = convolutions[-1].out_units
+        pieces = config.discriminator.pieces if config.discriminator.activation == "maxout" else 1
+        fan_in += classes
+        for units in config.discriminator.hidden:
+            discriminator.append(Dense(fan_in, units * pieces))
+            fan_in = units
+        discriminator.append(Dense(fan_in, 1))
+        return cls(
+            config=config,
+            generator=tuple(generator),
+            discriminator=tuple(discriminator),
+            data_dim=data_dim,
+            classes=classes,
+        )
 
     @property
-    def generator_widths(self) -> tuple[int, ...]:
-        """Units from z to the image, both ends included."""
-        return (self.noise.dim, *self.generator.hidden, self.data_dim)
+    def noise(self) -> NoiseConfig:
+        """The noise's configuration."""
+        return self.config.noise
+
+    @property
+    def first_dense(self) -> int:
+        """D's first dense layer: it is given the labels."""
+        return len(self.config.convolution.channels)
 
     @property
     def dropout_widths(self) -> tuple[int, ...]:
-        """Units of each activation of D that dropout acts on: its input and its hidden layers."""
-        return (self.data_dim, *self.discriminator.hidden)
+        """Components that dropout acts on of what each of D's layers sees; labels are not dropped."""
+        convolutions = [layer for layer in self.discriminator if isinstance(layer, Convolution)]
+        pooled = [layer.out_units for layer in convolutions]
+        return (self.data_dim, *pooled, *self.config.discriminator.hidden)
+
+    @property
+    def hidden_units(self) -> tuple[int, ...]:
+        """Units of G's hidden layers, each of which may be given noise."""
+        return self.config.generator.hidden
 
 
-def init_generator(networks: Networks, marginals: Float[Tensor, " d"], draws: Draws) -> Params:
-    """Return G's initial parameters: weights uniform in its range, biases 0, the output bias as configured.
+def _deconvolution(config: TrialConfig, out: int, image_side: int) -> Deconvolution:
+    channels, units = config.deconvolution.channels, (config.generator.hidden or (config.noise.dim,))[-1]
+    side = math.isqrt(units // channels)
+    if channels * side**2 != units or not side:
+        raise ValueError(
+            f"generator.hidden ends with {units:,} units, which are not {channels} square images "
+            f"(deconvolution.channels)"
+        )
+    layer = Deconvolution(channels, side, out, config.deconvolution.kernel, config.deconvolution.stride)
+    if layer.image_side != image_side:
+        raise ValueError(
+            f"the generator's images have {layer.image_side} x {layer.image_side} pixels, those of the data set "
+            f"{image_side} x {image_side} (generator.hidden and deconvolution decide)"
+        )
+    return layer
+
+
+def _convolutions(config: TrialConfig, channels: int, side: int) -> list[Convolution]:
+    layers: list[Convolution] = []
+    c = config.convolution
+    for i, out in enumerate(c.channels):
+        layer = Convolution(channels, side, out, c.pieces, c.kernels[i], c.pads[i], c.pools[i], c.pool_strides[i])
+        if layer.convolved < 1 or layer.pooled < 1:
+            raise ValueError(f"layer {i} of convolution sees {side} x {side} places, fewer than its kernel or pool")
+        layers.append(layer)
+        channels, side = out, layer.pooled
+    return layers
+
+
+def init_generator(networks: Networks, marginals: Float[Tensor, " d"], draws: Draws, *, stage: int = 0) -> Params:
+    """Return G's initial parameters: weights uniform in its range, biases and the output's as configured.
 
     Args:
         networks: the shapes.
-        marginals: mean of each pixel over the training images, in [0,1].
+        marginals: mean of each pixel over the training images.
         draws: the trial's draws.
+        stage: which start this is: the first, or 1 for that of a second stage.
     """
-    config = networks.generator
-    params = _uniform_layers("generator", networks.generator_widths, config.init_range, draws)
+    config = networks.config.generator
+    params: Params = {}
+    for i, layer in enumerate(networks.generator):
+        hidden = i < len(config.hidden)
+        bound = config.init_range if hidden else config.output_init_range or config.init_range
+        params |= _uniform_layer("generator", i, layer, bound, draws, stage)
+        if hidden:
+            params[f"{i}.bias"] += config.layer_biases[i]
+            if config.batch_norm:
+                params[f"{i}.scale"] = torch.ones_like(params[f"{i}.bias"])
+        elif config.output_inputs is not None:
+            params[f"{i}.weight"] = _sparse(f"init/generator/{i}", layer, config.output_inputs, draws, stage)
     if config.output_bias == "marginals":
         p = marginals.clamp(MARGINAL_CLIP, 1 - MARGINAL_CLIP)
         # tanh(a) is mapped to (1 + tanh(a)) / 2 = sigmoid(2a), hence half the logit.
@@ -80,199 +168,27 @@ def init_generator(networks: Networks, marginals: Float[Tensor, " d"], draws: Dr
     return params
 
 
-def init_discriminator(networks: Networks, draws: Draws) -> Params:
-    """Return D's initial parameters: weights uniform in its range, biases 0."""
-    config = networks.discriminator
-    fan_in = networks.data_dim
+def init_discriminator(networks: Networks, draws: Draws, *, stage: int = 0) -> Params:
+    """Return D's initial parameters: weights uniform in its range, biases 0; of another stage other draws."""
+    bound = networks.config.discriminator.init_range
     params: Params = {}
-    for i, units in enumerate(config.hidden):
-        params |= _uniform_layer("discriminator", i, fan_in, units * config.pieces, config.init_range, draws)
-        fan_in = units
-    return params | _uniform_layer("discriminator", len(config.hidden), fan_in, 1, config.init_range, draws)
-
-
-def _uniform_layers(network: str, widths: Sequence[int], init_range: float, draws: Draws) -> Params:
-    params: Params = {}
-    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        params |= _uniform_layer(network, i, fan_in, fan_out, init_range, draws)
+    for i, layer in enumerate(networks.discriminator):
+        params |= _uniform_layer("discriminator", i, layer, bound, draws, stage)
     return params
 
 
-def _uniform_layer(network: str, i: int, fan_in: int, fan_out: int, init_range: float, draws: Draws) -> Params:
-    weight = draws.uniform(f"init/{network}/{i}", 0, (fan_in, fan_out), -init_range, init_range)
-    return {f"{i}.weight": weight, f"{i}.bias": torch.zeros(fan_out, device=weight.device)}
+def _uniform_layer(network: str, i: int, layer: Layer, init_range: float, draws: Draws, stage: int) -> Params:
+    shape = (layer.fan_in, layer.fan_out)
+    weight = draws.uniform(f"init/{network}/{i}", stage, shape, -init_range, init_range)
+    return {f"{i}.weight": weight, f"{i}.bias": torch.zeros(layer.biases, device=weight.device)}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Factor:
-    """A layer's gradient as the product that it is: of the weights x^T delta, of the biases the sum of delta's rows.
-
-    Attributes:
-        x: the layer's input, [*trials, m, fan_in].
-        delta: gradient of the loss in the layer's output before its nonlinearity, [*trials, m, fan_out].
-    """
-
-    x: Tensor
-    delta: Tensor
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tape:
-    """What a pass forward leaves for the passes back.
-
-    Attributes:
-        inputs: each layer's input, dropout applied.
-        wins: of each maxout layer 1 for the piece that is the maximum, else 0, [*trials, m, pieces, units]; and how
-            many pieces share it, [*trials, m, 1, units].
-    """
-
-    inputs: list[Tensor] = dataclasses.field(default_factory=list)
-    wins: list[tuple[Tensor, Tensor]] = dataclasses.field(default_factory=list)
-
-    def rows(self, start: int) -> Tape:
-        """Return the tape of the minibatch's rows from one on."""
-        return Tape(
-            [x[..., start:, :] for x in self.inputs],
-            [(won[..., start:, :, :], shared[..., start:, :, :]) for won, shared in self.wins],
-        )
-
-
-def _affine(params: Params, i: int, x: Tensor) -> Tensor:
-    weight, bias = params[f"{i}.weight"], params[f"{i}.bias"]
-    if weight.dim() == 2:
-        return torch.addmm(bias, x, weight)
-    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
-
-
-def _back(params: Params, i: int, delta: Tensor) -> Tensor:
-    """Return the gradient in a layer's input."""
-    weight = params[f"{i}.weight"]
-    return torch.matmul(delta, weight.mT)
-
-
-def generate(
-    networks: Networks, params: Params, z: Float[Tensor, "*trials m z"], tape: Tape | None = None
-) -> Float[Tensor, "*trials m d"]:
-    """Return G(z), images in [0,1] (unbounded for a linear output).
-
-    Args:
-        networks: the shapes.
-        params: G's parameters.
-        z: noise.
-        tape: is given what `generator_factors` needs.
-    """
-    h = z
-    depth = len(networks.generator.hidden)
-    inputs = [] if tape is None else tape.inputs
-    for i in range(depth):
-        inputs.append(h)
-        h = _affine(params, i, h).relu_()
-    inputs.append(h)
-    a = _affine(params, depth, h)
-    output = networks.generator.output
-    if output == "sigmoid":
-        return a.sigmoid_()
-    return a.tanh_().add_(1).div_(2) if output == "tanh" else a
-
-
-def generator_factors(networks: Networks, params: Params, tape: Tape, images: Tensor, slope: Tensor) -> list[Factor]:
-    """Return the gradients of a loss in G's parameters, layer by layer.
-
-    Args:
-        networks: the shapes.
-        params: G's parameters.
-        tape: of the pass forward.
-        images: what it returned.
-        slope: gradient of the loss in the images, used up.
-    """
-    output, depth = networks.generator.output, len(networks.generator.hidden)
-    delta = slope
-    if output != "linear":  # y = sigmoid(a) has dy/da = y (1 - y); y = (1 + tanh a) / 2 twice that
-        aten.sigmoid_backward.grad_input(delta, images, grad_input=delta)
-        if output == "tanh":
-            delta.mul_(2)
-    factors = []
-    for i in range(depth, -1, -1):
-        x = tape.inputs[i]
-        factors.append(Factor(x, delta))
-        if i:
-            delta = _back(params, i, delta)
-            aten.threshold_backward.grad_input(delta, x, 0, grad_input=delta)
-    return factors[::-1]
-
-
-def discriminate(
-    networks: Networks,
-    params: Params,
-    x: Float[Tensor, "*trials m d"],
-    masks: Sequence[Tensor] | None,
-    tape: Tape | None = None,
-) -> Float[Tensor, "*trials m"]:
-    """Return the logit of D(x).
-
-    Args:
-        networks: the shapes.
-        params: D's parameters.
-        x: images.
-        masks: what multiplies each activation of `dropout_widths`: 0 or 1 / (1 - rate); None turns
-            dropout off.
-        tape: is given what `discriminator_deltas` needs.
-    """
-    pieces, h = networks.discriminator.pieces, x
-    inputs = [] if tape is None else tape.inputs
-    depth = len(networks.discriminator.hidden)
-    for i, units in enumerate(networks.discriminator.hidden):
-        h = h if masks is None else h * masks[i]
-        inputs.append(h)
-        # A maxout unit is the maximum of its linear pieces.
-        a = _affine(params, i, h)
-        a = a.view(*a.shape[:-1], pieces, units)
-        unit = a.amax(-2, keepdim=True)
-        if tape is not None:
-            won = a.eq_(unit)
-            tape.wins.append((won, won.sum(-2, keepdim=True)))
-        h = unit.squeeze(-2)
-    h = h if masks is None else h * masks[depth]
-    inputs.append(h)
-    return _affine(params, depth, h).squeeze(-1)
-
-
-def discriminator_deltas(
-    networks: Networks,
-    params: Params,
-    tape: Tape,
-    masks: Sequence[Tensor] | None,
-    slope: Float[Tensor, "*trials m"],
-    *,
-    use_up: bool = False,
-) -> list[Tensor]:
-    """Return the gradient of a loss in each layer's output before its nonlinearity.
-
-    Args:
-        networks: the shapes.
-        params: D's parameters.
-        tape: of the pass forward.
-        masks: its dropout masks.
-        slope: gradient of the loss in the logits.
-        use_up: whether the tape's memory may be written to, for it is read for the last time.
-    """
-    delta = slope.unsqueeze(-1)
-    deltas = [delta]
-    for i in range(len(networks.discriminator.hidden), 0, -1):
-        back = _back(params, i, delta)
-        if masks is not None:
-            back.mul_(masks[i])
-        won, shared = tape.wins[i - 1]
-        share = back.unsqueeze(-2) / shared  # to the piece that won; equal pieces share it
-        delta = (won.mul_(share) if use_up else won * share).flatten(-2)
-        deltas.append(delta)
-    return deltas[::-1]
-
-
-def image_slope(params: Params, masks: Sequence[Tensor] | None, deltas: Sequence[Tensor]) -> Tensor:
-    """Return the gradient of a loss in the images that D saw, given those of `discriminator_deltas`."""
-    slope = _back(params, 0, deltas[0])
-    return slope if masks is None else slope.mul_(masks[0])
+def _sparse(purpose: str, layer: Layer, inputs: int, draws: Draws, stage: int) -> Tensor:
+    """Return weights of which so many into each unit are standard normal, and the others 0."""
+    shape = (layer.fan_in, layer.fan_out)
+    normal = draws.normal(f"{purpose}/values", stage, shape)
+    places = draws.uniform(f"{purpose}/places", stage, shape, 0, 1).topk(inputs, dim=0).indices
+    return torch.zeros_like(normal).scatter_(0, places, normal.gather(0, places))
 
 
 def draw_noise(noise: NoiseConfig, draws: Draws, purpose: str, step: int, n: int) -> Float[Tensor, "n z"]:
@@ -290,7 +206,16 @@ def draw_noise_(out: Tensor, noise: NoiseConfig, draws: Draws, purpose: str, ste
         return
     out.normal_(generator=generator)
     if noise.distribution == "spherical":  # a Gaussian vector's direction is uniform
-        out.mul_(math.sqrt(noise.dim) / out.norm(dim=-1, keepdim=True))
+        out.mul_(math.sqrt(out.shape[-1]) / out.norm(dim=-1, keepdim=True))
+
+
+def draw_hidden_noise(networks: Networks, draws: Draws, purpose: str, step: int, n: int) -> Tensor | None:
+    """Return what is added to G's hidden layers, [n, units of all]; None for nothing."""
+    if not networks.noise.hidden:
+        return None
+    out = torch.empty((n, sum(networks.hidden_units)), device=draws.device)
+    draw_noise_(out, networks.noise, draws, f"hidden/{purpose}", step)
+    return out.mul_(networks.noise.hidden)
 
 
 def clip_columns_(params: Params, max_norm: Rate | None, live: Bool[Tensor, "*trials"]) -> None:

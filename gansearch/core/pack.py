@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import torch
 
-from gansearch.config import TrialConfig
+from gansearch.config import TrialConfig, parameters
 from gansearch.core import epochs
 from gansearch.core.adversarial import Adversarial, Epoch
 from gansearch.core.algorithm1 import MEASURES, State
-from gansearch.core.shapes import Float, Tensor, UInt8
+from gansearch.core.shapes import Float, Int64, Real, Tensor
 
 
 class Shape(NamedTuple):
@@ -37,6 +37,7 @@ class Shape(NamedTuple):
         batch_size: examples in a minibatch.
         order: `alternating` or `simultaneous`.
         rule: the update rule.
+        others: values of `SHAPES`: what else says how networks are computed.
     """
 
     noise: int
@@ -47,6 +48,21 @@ class Shape(NamedTuple):
     batch_size: int
     order: str
     rule: str
+    others: tuple[object, ...] = ()
+
+
+SHAPES = (
+    "dataset.name",
+    "generator.activations",
+    "generator.leaky_slope",
+    "generator.batch_norm",
+    "discriminator.activation",
+    "discriminator.leaky_slope",
+    "discriminator.inputs",
+    "condition.on",
+    *(name for name, _ in parameters() if name.startswith(("deconvolution.", "convolution."))),
+)
+"""Parameters that say how networks are computed, beside those that have a name in `Shape`."""
 
 
 def shape_of(config: TrialConfig) -> Shape:
@@ -60,6 +76,7 @@ def shape_of(config: TrialConfig) -> Shape:
         batch_size=config.algorithm.batch_size,
         order=config.algorithm.order,
         rule=config.update.rule,
+        others=(bool(config.noise.hidden), *(config.get(name) for name in SHAPES)),
     )
 
 
@@ -126,10 +143,11 @@ class Pack:
     Args:
         train: training images as bytes, [n, d], on the device to train on.
         levels: the byte that stands for a pixel value of 1.
+        labels: classes of the training images, for conditional trials.
     """
 
-    def __init__(self, train: UInt8[Tensor, "n d"], levels: int) -> None:
-        self._train, self._levels = train, levels
+    def __init__(self, train: Real[Tensor, "n d"], levels: int, labels: Int64[Tensor, " n"] | None = None) -> None:
+        self._train, self._levels, self._labels = train, levels, labels
         self._slots: list[Slot] = []
         self._stacked: State | None = None  # of the slots as they were in the last epoch
 
@@ -149,7 +167,7 @@ class Pack:
         """
         if self._slots and (found := shape_of(config)) != (shape := shape_of(self._slots[0].own.config)):
             raise ValueError(f"a trial of {found} cannot share a pack with {shape}")
-        slot = Slot(Adversarial(config, self._train, self._levels, seed))
+        slot = Slot(Adversarial(config, self._train, self._levels, seed, self._labels))
         self._slots.append(slot)
         self._stacked = None
         return slot
@@ -171,6 +189,7 @@ class Pack:
             members[0].nets,
             self._train,
             self._levels,
+            labels=self._labels,
             side_by_side=True,
         )
         measures = outcome.measures.T.tolist()  # waits for the device, so the clock is honest

@@ -17,13 +17,14 @@ if TYPE_CHECKING:  # a type checker sees `Float[Tensor, "n d"]` as `Annotated[Te
     from typing import Annotated as Float64
     from typing import Annotated as Int
     from typing import Annotated as Int64
+    from typing import Annotated as Real
     from typing import Annotated as UInt8
 else:
     try:
-        from jaxtyping import Bool, Float, Float32, Float64, Int, Int64, UInt8
+        from jaxtyping import Bool, Float, Float32, Float64, Int, Int64, Real, UInt8
     except ImportError:
         from typing import Annotated
 
-        Bool = Float = Float32 = Float64 = Int = Int64 = UInt8 = Annotated
+        Bool = Float = Float32 = Float64 = Int = Int64 = Real = UInt8 = Annotated
 
-__all__ = ["Bool", "Float", "Float32", "Float64", "Int", "Int64", "Tensor", "UInt8"]
+__all__ = ["Bool", "Float", "Float32", "Float64", "Int", "Int64", "Real", "Tensor", "UInt8"]

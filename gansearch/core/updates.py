@@ -18,8 +18,9 @@ from collections.abc import Sequence
 import torch
 
 from gansearch.config import MomentumConfig
-from gansearch.core.networks import Factor, Params, Rate
+from gansearch.core.networks import Params, Rate
 from gansearch.core.shapes import Bool, Tensor
+from gansearch.core.tape import Factor
 
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
@@ -107,7 +108,11 @@ def finite(factors: Sequence[Factor], rule: Momentum | Adam, *others: Tensor) ->
         torch.stack([torch.linalg.vector_norm(t, dim=(-2, -1)) for t in part])
         for part in ([f.x for f in factors], [f.delta for f in factors])
     )
-    bounds = (xs + math.sqrt(factors[0].x.shape[-2])) * deltas
+    bounds = (xs + math.sqrt(max(f.x.shape[-2] for f in factors))) * deltas
+    sums = [t for f in factors for t in (f.biases, f.scales) if t is not None]
+    if sums:
+        norms = torch.stack([torch.linalg.vector_norm(t, dim=(-2, -1)) for t in sums])
+        bounds = torch.cat([bounds, norms * math.sqrt(max(t.shape[-2] for t in sums))])
     if isinstance(rule, Adam):
         bounds = torch.cat([bounds, bounds * (rule.lr / rule.eps)])
     if others:
@@ -138,11 +143,17 @@ def descend(
     if not everyone:
         if on_cpu and not live.any():
             return
-        for tensor in {id(t): t for factor in factors for t in (factor.x, factor.delta)}.values():
+        parts = (t for f in factors for t in (f.x, f.delta, f.biases, f.scales) if t is not None)
+        for tensor in {id(t): t for t in parts}.values():
             _blank_(tensor, live)
         rule = _keeping(rule, live, next(iter(params.values())).dtype)
     for i, factor in enumerate(factors):
-        for name, own in ((f"{i}.weight", factor), (f"{i}.bias", factor.delta)):
+        summed = {"bias": factor.delta if factor.biases is None else factor.biases}
+        if factor.scales is not None:
+            summed["scale"] = factor.scales
+        gradients: dict[str, Factor | Tensor] = {f"{i}.weight": factor}
+        gradients |= {f"{i}.{kind}": rows for kind, rows in summed.items()}
+        for name, own in gradients.items():
             if isinstance(rule, Momentum):
                 step = _momentum_step(moments[f"velocity.{name}"], own, rule.momentum)
             else:

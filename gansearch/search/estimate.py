@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from gansearch.core.datasets import Dataset, DatasetInfo, as_tensor, describe, load
-from gansearch.core.shapes import Tensor, UInt8
+from gansearch.core.datasets import Dataset, DatasetInfo, Rows, as_tensor, describe, load
+from gansearch.core.shapes import Real, Tensor
 from gansearch.errors import DataError
 from gansearch.placement import Placement
 from gansearch.protocols import Protocol
@@ -27,8 +27,7 @@ from gansearch.search.study import Study
 from gansearch.training import make_learner
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 _T = TypeVar("_T")
 
@@ -198,7 +197,7 @@ def _here(info: DatasetInfo, data_dir: Path | None) -> Dataset | None:
         return None
 
 
-def _images(rows: NDArray[np.uint8] | None, n: int, info: DatasetInfo) -> UInt8[Tensor, "n d"]:
+def _images(rows: Rows | None, n: int, info: DatasetInfo) -> Real[Tensor, "n d"]:
     """Return real images, or random bytes of their shape where there are none: they take as long."""
     if rows is not None:
         return as_tensor(rows)

@@ -21,7 +21,6 @@ from gansearch.search.domains import Domain, Fixed, Interval, SuggestsValues, pa
 from gansearch.yaml_files import located
 
 MAX_GRID = 100_000
-_RULE = "update.rule"
 
 Conditions = tuple[tuple[str, tuple[object, ...]], ...]
 
@@ -152,6 +151,18 @@ class Space:
             ConfigError: when the point holds a name that is not a parameter, or a value out of range.
         """
         return self.base.replace(point)
+
+    def values_of(self, name: str) -> list[object]:
+        """Return the values that a parameter takes in the space, of a range its ends."""
+        domain = next((p.domain for p in self.parameters if p.name == name), None)
+        if domain is None:
+            return [self.base.get(name)]
+        return list(domain.extremes() if isinstance(domain, Interval) else domain.grid())
+
+    def reaches(self, name: str) -> bool:
+        """Return whether a parameter has an effect in any configuration of the space."""
+        needed = config.need(name)
+        return needed is None or any(map(needed.met, self.values_of(needed.parent)))
 
     def contains(self, point: Mapping[str, object]) -> bool:
         """Return whether the point holds the parameters that act there, no others, and legal values."""
@@ -362,19 +373,20 @@ def _check_can_act(space: Space) -> None:
             if not mine[parent]:
                 raise ConfigError(f"{p.name}: its conditions on {parent} contradict each other, so it could never act")
         needs[p.name] = mine
-        section = p.name.split(".")[0]
-        if section in ("momentum", "adam"):
-            _check_rule(space, p.name, section, mine.get(_RULE))
+        if (needed := config.need(p.name)) is not None:
+            _check_needed(space, p.name, needed, mine.get(needed.parent))
 
 
-def _check_rule(space: Space, name: str, section: str, rules: set[object] | None) -> None:
-    """Check that a parameter of an update rule's section is searched only under that rule."""
-    domain = next((p.domain for p in space.parameters if p.name == _RULE), None)
-    possible = rules or set(domain.grid() if domain else (space.base.update.rule,))
-    if section not in possible:
-        raise ConfigError(f"{name} has no effect: {_RULE} is never {section}", hint=f"search {_RULE}, or remove it")
-    if possible != {section}:
+def _check_needed(space: Space, name: str, needed: config.Need, values: set[object] | None) -> None:
+    """Check that a parameter is searched only where it has an effect."""
+    parent = needed.parent
+    possible = values or set(space.values_of(parent))
+    wanted = sorted(show(value) for value in possible if needed.met(value))
+    if not wanted:
+        never = f"never {needed.value}" if needed.value else "never set"
+        raise ConfigError(f"{name} has no effect: {parent} is {never}", hint=f"search {parent}, or remove it")
+    if len(wanted) < len(possible):
+        listed = wanted[0] if len(wanted) == 1 else f"[{', '.join(wanted)}]"
         raise ConfigError(
-            f"{name} has no effect while {_RULE} is another rule than {section}",
-            hint=f"add `when: {{{_RULE}: {section}}}` to it",
+            f"{name} has no effect unless {needed.describe()}", hint=f"add `when: {{{parent}: {listed}}}` to it"
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 from gansearch import config, parsing
 from gansearch.config import TrialConfig
-from gansearch.config_files import RULES, check_acts, load_config_file, read_protocol, read_seed
+from gansearch.config_files import check_acts, load_config_file, read_protocol, read_seed, set_names
 from gansearch.errors import ConfigError, nearest
 from gansearch.guards import Guards
 from gansearch.protocols import Protocol
@@ -44,7 +44,6 @@ from gansearch.tracking.destinations import tracker_names
 from gansearch.yaml_files import bare_name, find_file, find_shipped, load_yaml, located
 
 _EPOCHS = "algorithm.epochs"
-_RULE = "update.rule"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,10 +192,9 @@ class Study:
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved plan as plain values: `parse` reads it back as the same study."""
         base: dict[str, dict[str, object]] = {}
-        idle = set(RULES) - _rules(self.space)  # what the space reaches is kept, whether it acts in the base or not
         for name, _ in config.parameters():
-            section, key = name.split(".")
-            if section not in idle:
+            if self.space.reaches(name):  # whether it acts in the base or not
+                section, key = name.split(".")
                 base.setdefault(section, {})[key] = plain(self.base.get(name))
         return {
             "description": self.description,
@@ -245,24 +243,17 @@ def load_study(path_or_name: str | Path) -> Study:
 
 
 def _space(data: Mapping[str, Any], folder: Path | None) -> Space:
-    """Return the space; a section that acts in none of its configurations has its default values."""
+    """Return the space; what acts in none of its configurations has its default value."""
     base = _base(data, folder)
     space = Space.parse(data["space"], base)
-    rules = _rules(space)
-    if isinstance(data["base"], Mapping):  # its own rule may be replaced, as that of a file is
-        own = TrialConfig.from_dict(data["base"], "base").update.rule
-        check_acts(data["base"], rules | {own}, "base.")
-    check_acts(data.get("override") or {}, rules, "override: ")
-    check_acts(dict(space.fixed), rules, "space: ")
+    if isinstance(data["base"], Mapping):  # what it sets may be replaced, as what a file sets is
+        own = TrialConfig.from_dict(data["base"], "base")
+        check_acts(set_names(data["base"]), lambda parent: [*space.values_of(parent), own.get(parent)], "base.")
+    check_acts(data.get("override") or {}, space.values_of, "override: ")
+    check_acts(dict(space.fixed), space.values_of, "space: ")
     default = TrialConfig()
-    idle = {section: getattr(default, section) for section in RULES if section not in rules}
-    return dataclasses.replace(space, base=dataclasses.replace(space.base, **idle))
-
-
-def _rules(space: Space) -> set[str]:
-    """Return the update rules of a space's configurations."""
-    domain = next((p.domain for p in space.parameters if p.name == _RULE), None)
-    return {str(rule) for rule in domain.grid()} if domain else {space.base.update.rule}
+    idle = {name: default.get(name) for name, _ in config.parameters() if not space.reaches(name)}
+    return dataclasses.replace(space, base=space.base.replace(idle))
 
 
 def _base(data: Mapping[str, Any], folder: Path | None) -> TrialConfig:

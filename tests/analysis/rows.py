@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gansearch import parts, schema
-from gansearch.config import TrialConfig, parameters
+from gansearch.config import TrialConfig
 from gansearch.paths import RunPaths
 from gansearch.protocols import Protocol, protocol
 from gansearch.recorder import Recorder
+from gansearch.rows import cfg_columns
 from gansearch.yaml_files import dump_yaml
 
 FULL = protocol("full")
@@ -38,12 +39,6 @@ def trial_row(
     **values: object,
 ) -> dict[str, Any]:
     """Return a valid row of `trials`; a trial without a score has none of what scoring gives."""
-    active = trial.to_dict()
-    cfg = {}
-    for name, _ in parameters():
-        section, key = name.split(".")
-        value = active[section][key] if section in active else None
-        cfg[schema.cfg_column(name)] = "-".join(map(str, value)) if isinstance(value, list) else value
     row: dict[str, Any] = {
         "schema_version": schema.VERSION,
         "config_id": trial.config_id,
@@ -64,7 +59,7 @@ def trial_row(
         "data_train_digest": "11111111",
         "data_valid_digest": "22222222",
         "data_test_digest": "33333333",
-        **cfg,
+        **cfg_columns(trial),
         "cfg_json": trial.to_json(),
         "protocol_json": json.dumps(scored_by.to_dict()),
         "report_protocol_json": json.dumps(REPORT.to_dict()),

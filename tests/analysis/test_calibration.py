@@ -57,7 +57,7 @@ def _log_likelihood(samples: NDArray[Any], points: NDArray[Any], sigma: float) -
     return found
 
 
-def _unit(images: NDArray[np.uint8]) -> NDArray[Any]:
+def _unit(images: NDArray[Any]) -> NDArray[Any]:
     return images.astype(np.float64) / LEVELS
 
 

@@ -20,6 +20,8 @@ from benchmarks.training import COMMON, LIMITS, OURS, REUSING, Problem, bare, co
 from gansearch.config import TrialConfig
 from gansearch.core import networks
 from gansearch.core.adversarial import Adversarial
+from gansearch.core.discriminator import discriminate
+from gansearch.core.generator import generate
 from gansearch.core.networks import Networks, Params
 from gansearch.seeds import Draws
 
@@ -54,7 +56,7 @@ def moved(params: Params, module: nn.Module) -> None:
 @pytest.mark.parametrize("pieces", [1, 4])
 def test_peer_has_our_networks(pieces: int) -> None:
     config = CONFIG.replace({"discriminator.pieces": pieces})
-    nets = Networks(generator=config.generator, discriminator=config.discriminator, noise=config.noise, data_dim=DIM)
+    nets = Networks.of(config, DIM)
     draws = Draws(3, torch.device("cpu"))
     g = networks.init_generator(nets, torch.full((DIM,), 0.5), draws)
     d = networks.init_discriminator(nets, draws)
@@ -63,8 +65,8 @@ def test_peer_has_our_networks(pieces: int) -> None:
     moved(d, discriminator)
     z, x = draws.normal("z", 0, (9, 7)), draws.uniform("x", 0, (9, DIM), 0, 1)
     assert generator(z).shape == (9, DIM)
-    torch.testing.assert_close(generator(z), networks.generate(nets, g, z), rtol=TIGHT, atol=TIGHT)
-    own = networks.discriminate(nets, d, x, None)
+    torch.testing.assert_close(generator(z), generate(nets, g, z), rtol=TIGHT, atol=TIGHT)
+    own = discriminate(nets, d, x, None)
     torch.testing.assert_close(discriminator.eval()(x).squeeze(-1), own, rtol=10 * TIGHT, atol=10 * TIGHT)
     assert own.std() > 0.1
 

@@ -35,9 +35,7 @@ def small(changes: dict[str, object] | None = None) -> TrialConfig:
 
 def shapes(config: TrialConfig, data_dim: int = DATA_DIM) -> Networks:
     """Return the configuration's networks."""
-    return Networks(
-        generator=config.generator, discriminator=config.discriminator, noise=config.noise, data_dim=data_dim
-    )
+    return Networks.of(config, data_dim)
 
 
 def draws(seed: int) -> Draws:
@@ -73,7 +71,7 @@ def masks(
 ) -> list[torch.Tensor]:
     """Return D's dropout masks of so many images, one an activation."""
     widths = shapes(config).dropout_widths
-    rates = torch.tensor([config.discriminator.dropout_rates], dtype=dtype)
+    rates = torch.tensor([config.dropout_rates], dtype=dtype)
     made = Masks(rates.repeat_interleave(torch.tensor(widths), 1), 1, rows)
     draws(seed).bits_(made.bits(1)[0], f"dropout/{purpose}", step)
     return list(made.from_bits(1)[0, 0].split(widths, -1))

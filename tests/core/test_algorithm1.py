@@ -12,8 +12,9 @@ import torch
 from scipy.stats import norm
 
 from gansearch.config import TrialConfig
-from gansearch.core import algorithm1, networks
+from gansearch.core import algorithm1
 from gansearch.core.algorithm1 import MEASURES, Logits, Minibatch, Noise, State, Step
+from gansearch.core.discriminator import discriminate
 from tests.core import games, reference_step
 from tests.core.games import Rates, minibatch, moves, noise, rates, rules, shapes, small, start, tensors
 
@@ -243,7 +244,7 @@ def test_discriminator_reaches_its_optimum(rule: str) -> None:
     p_data, p_g = norm.pdf(x, *data), norm.pdf(x, *generated)
     optimum = p_data / (p_data + p_g)
     points = torch.from_numpy(x).float().unsqueeze(-1)
-    d = networks.discriminate(shapes(config, 1), state.d, points, None).sigmoid().numpy()
+    d = discriminate(shapes(config, 1), state.d, points, None).sigmoid().numpy()
     assert np.average(np.abs(d - optimum), weights=p_data + p_g) < 0.02
     dx = x[1] - x[0]
     best_value = (p_data * np.log(optimum) + p_g * np.log1p(-optimum)).sum() * dx

@@ -55,7 +55,10 @@ def test_what_describe_says_is_what_load_returns(name: str) -> None:
 
 
 def test_every_data_set_has_a_one_line_description() -> None:
-    assert set(DATASETS) == {"digits", "mnist", "fashion_mnist", "cifar10", "lfwcrop48", "gaussian_mixture"}
+    assert set(DATASETS) == {
+        *("digits", "mnist", "fashion_mnist", "cifar10", "cifar10_contrast", "lfwcrop48", "tfd48", "tfd96"),
+        "gaussian_mixture",
+    }
     for name in DATASETS:
         info = describe(name)
         assert info.name == name

@@ -10,8 +10,11 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from gansearch.config import TrialConfig
-from gansearch.core import losses, networks
-from gansearch.core.networks import Factor, Params, Tape
+from gansearch.core import losses
+from gansearch.core.discriminator import discriminate, discriminator_deltas, image_slope
+from gansearch.core.generator import generate, generator_factors
+from gansearch.core.networks import Params
+from gansearch.core.tape import Factor, Tape
 from tests.core import games
 from tests.core.games import shapes, small, start
 
@@ -87,13 +90,13 @@ def test_both_networks_gradients_are_those_of_autograd(
     loss_d = -(logsigmoid(real) + logsigmoid(-fake)).mean()
 
     g_tape, tape = Tape(), Tape()
-    own_images = networks.generate(nets, state.g, batch.z, g_tape)
+    own_images = generate(nets, state.g, batch.z, g_tape)
     both = torch.cat([batch.x, own_images])
-    logits = networks.discriminate(nets, state.d, both, masks, tape)
+    logits = discriminate(nets, state.d, both, masks, tape)
     torch.testing.assert_close(logits, torch.cat([real, fake]).detach(), rtol=TOLERANCE, atol=TOLERANCE)
 
     slope = losses.discriminator_slope(logits) / m
-    deltas = networks.discriminator_deltas(nets, state.d, tape, masks, slope)
+    deltas = discriminator_deltas(nets, state.d, tape, masks, slope)
     factors = [Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)]
     assert_same(products(factors), autograd(loss_d, d))
 
@@ -102,11 +105,11 @@ def test_both_networks_gradients_are_those_of_autograd(
         (losses.SATURATING, logsigmoid(-fake).mean()),
     ):
         slope = losses.generator_slope(logits[m:], objective) / m
-        deltas = networks.discriminator_deltas(nets, state.d, tape.rows(m), fake_masks, slope)
-        in_images = networks.image_slope(state.d, fake_masks, deltas)
+        deltas = discriminator_deltas(nets, state.d, tape.second_half(), fake_masks, slope)
+        in_images = image_slope(nets, state.d, fake_masks, deltas)
         (expected,) = torch.autograd.grad(loss_g, images, retain_graph=True)
         torch.testing.assert_close(in_images, expected, rtol=TOLERANCE, atol=TOLERANCE)
-        factors = networks.generator_factors(nets, state.g, g_tape, own_images, in_images)
+        factors = generator_factors(nets, state.g, g_tape, own_images, in_images)
         assert_same(products(factors), autograd(loss_g, g))
 
 
@@ -121,16 +124,16 @@ def test_gradients_agree_with_finite_differences(output: str, masked: bool) -> N
     weights = torch.tensor([0.7, -1.1, 0.4, 1.6], dtype=torch.float64)
 
     def total(g: Params, d: Params) -> float:
-        logits = networks.discriminate(nets, d, networks.generate(nets, g, z), masks)
+        logits = discriminate(nets, d, generate(nets, g, z), masks)
         return (logits * weights).sum().item()
 
     g_tape, tape = Tape(), Tape()
-    images = networks.generate(nets, state.g, z, g_tape)
-    networks.discriminate(nets, state.d, images, masks, tape)
-    deltas = networks.discriminator_deltas(nets, state.d, tape, masks, weights)
+    images = generate(nets, state.g, z, g_tape)
+    discriminate(nets, state.d, images, masks, tape)
+    deltas = discriminator_deltas(nets, state.d, tape, masks, weights)
     d_grads = products([Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)])
-    in_images = networks.image_slope(state.d, masks, deltas)
-    g_grads = products(networks.generator_factors(nets, state.g, g_tape, images, in_images))
+    in_images = image_slope(nets, state.d, masks, deltas)
+    g_grads = products(generator_factors(nets, state.g, g_tape, images, in_images))
 
     step = 1e-6
     for params, grads in ((state.g, g_grads), (state.d, d_grads)):
@@ -160,8 +163,8 @@ def test_equal_pieces_share_the_gradient() -> None:
     x = games.minibatch(config, 7, 0).x
     slope = torch.linspace(-1, 2, len(x), dtype=torch.float64)
     tape = Tape()
-    networks.discriminate(nets, state.d, x, None, tape)
-    delta = networks.discriminator_deltas(nets, state.d, tape, None, slope)[0].unflatten(-1, (3, 4))
+    discriminate(nets, state.d, x, None, tape)
+    delta = discriminator_deltas(nets, state.d, tape, None, slope)[0].unflatten(-1, (3, 4))
     arriving = slope[:, None] * state.d["1.weight"][:, 0]
     torch.testing.assert_close(delta[:, :, 0], (arriving[:, :1] / 3).expand(-1, 3), rtol=TOLERANCE, atol=TOLERANCE)
     torch.testing.assert_close(delta[:, :2, 1], (arriving[:, 1:2] / 2).expand(-1, 2), rtol=TOLERANCE, atol=TOLERANCE)
@@ -172,7 +175,7 @@ def test_equal_pieces_share_the_gradient() -> None:
     d = leaves(state.d)
     h = (x @ d["0.weight"] + d["0.bias"]).unflatten(-1, (3, 4)).amax(-2)
     expected = autograd(((h @ d["1.weight"] + d["1.bias"])[:, 0] * slope).sum(), d)
-    deltas = networks.discriminator_deltas(nets, state.d, tape, None, slope)
+    deltas = discriminator_deltas(nets, state.d, tape, None, slope)
     assert_same(products([Factor(a, b) for a, b in zip(tape.inputs, deltas, strict=True)]), expected)
 
 
@@ -184,8 +187,8 @@ def test_what_is_not_finite_is_not_lost_on_the_way_back(bad: float) -> None:
     x = games.minibatch(config, 7, 0).x
     x[5, 3] = bad
     tape = Tape()
-    logits = networks.discriminate(nets, state.d, x, None, tape)
-    deltas = networks.discriminator_deltas(nets, state.d, tape, None, torch.ones(len(x), dtype=torch.float64))
+    logits = discriminate(nets, state.d, x, None, tape)
+    deltas = discriminator_deltas(nets, state.d, tape, None, torch.ones(len(x), dtype=torch.float64))
     assert not logits[5].isfinite()
     assert not all((a[5].isfinite().all() and b[5].isfinite().all()) for a, b in zip(tape.inputs, deltas, strict=True))
 
@@ -200,13 +203,13 @@ def test_stacked_gradients_are_each_networks_own() -> None:
 
     def both(g: Params, d: Params, z: torch.Tensor, x: torch.Tensor, masks: Sequence[torch.Tensor]) -> list[Params]:
         g_tape, tape, m = Tape(), Tape(), x.shape[-2]
-        images = networks.generate(nets, g, z, g_tape)
-        logits = networks.discriminate(nets, d, torch.cat([x, images], -2), masks, tape)
-        deltas = networks.discriminator_deltas(nets, d, tape, masks, losses.discriminator_slope(logits))
+        images = generate(nets, g, z, g_tape)
+        logits = discriminate(nets, d, torch.cat([x, images], -2), masks, tape)
+        deltas = discriminator_deltas(nets, d, tape, masks, losses.discriminator_slope(logits))
         for_d = products([Factor(a, b) for a, b in zip(tape.inputs, deltas, strict=True)])
         own, slope = [mask[..., m:, :] for mask in masks], losses.generator_slope(logits[..., m:], 1.0)
-        back = networks.image_slope(d, own, networks.discriminator_deltas(nets, d, tape.rows(m), own, slope))
-        return [products(networks.generator_factors(nets, g, g_tape, images, back)), for_d]
+        back = image_slope(nets, d, own, discriminator_deltas(nets, d, tape.second_half(), own, slope))
+        return [products(generator_factors(nets, g, g_tape, images, back)), for_d]
 
     together = both(state.g, state.d, z, x, masks)
     for i, (own, batch) in enumerate(zip(states, batches, strict=True)):

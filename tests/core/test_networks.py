@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from gansearch.config import NoiseConfig
 from gansearch.core import networks
+from gansearch.core.discriminator import discriminate
+from gansearch.core.generator import generate
+from gansearch.model_sections import NoiseConfig
 from tests.core import games, reference_step
 from tests.core.games import draws, shapes, small
 
@@ -69,7 +71,7 @@ def test_samples_start_at_the_pixel_marginals(output: str, steepest: float) -> N
     nets = shapes(config)
     g = networks.init_generator(nets, marginals, draws(1))
     z = networks.draw_noise(config.noise, draws(1), "noise", 0, 500)
-    images = networks.generate(nets, g, z)
+    images = generate(nets, g, z)
     # Every layer's input is bounded by range * fan_in * the bound of the layer before; so is the logit's move
     # away from the bias, and the image's by the output's steepest slope.
     moved = math.sqrt(3)
@@ -98,12 +100,12 @@ def test_forward_passes_agree_with_numpy() -> None:
     config = small()
     nets, state = shapes(config), games.start(config, seed=6)
     passing = games.noise(config, 7, 0, "fake")
-    images = networks.generate(nets, state.g, passing.z)
+    images = generate(nets, state.g, passing.z)
     expected, _ = reference_step.generate(numpy_of(state.g), passing.z.numpy(), "sigmoid")
     np.testing.assert_allclose(images.numpy(), expected, atol=TOLERANCE)
     masks = [mask.numpy() for mask in passing.masks or ()]
     logits, _, _ = reference_step.discriminate(numpy_of(state.d), expected, masks, 5)
-    got = networks.discriminate(nets, state.d, images, passing.masks)
+    got = discriminate(nets, state.d, images, passing.masks)
     np.testing.assert_allclose(got.numpy(), logits, atol=TOLERANCE)
 
 
@@ -114,7 +116,7 @@ def test_maxout_of_one_piece_is_linear() -> None:
     h = x
     for i in range(3):
         h = h @ d[f"{i}.weight"] + d[f"{i}.bias"]
-    torch.testing.assert_close(networks.discriminate(nets, d, x, None), h[:, 0], rtol=TOLERANCE, atol=TOLERANCE)
+    torch.testing.assert_close(discriminate(nets, d, x, None), h[:, 0], rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_maxout_units_are_convex() -> None:
@@ -124,7 +126,7 @@ def test_maxout_units_are_convex() -> None:
     d["1.weight"].fill_(1)
     d["1.bias"].fill_(0)
     a, b = games.minibatch(config, 7, 0).x * 20 - 10, games.minibatch(config, 7, 1).x * 20 - 10
-    at = [networks.discriminate(nets, d, x, None) for x in (a, b, (a + b) / 2)]
+    at = [discriminate(nets, d, x, None) for x in (a, b, (a + b) / 2)]
     chord = (at[0] + at[1]) / 2
     assert (at[2] <= chord + TOLERANCE).all()
     assert (at[2] < chord - 0.01).any()
@@ -135,7 +137,7 @@ def test_no_masks_and_masks_of_ones_are_the_same() -> None:
     nets, d = shapes(config), games.start(config, seed=6).d
     x, masks = games.minibatch(config, 7, 0).x, games.masks(config, 7, 0, "real", 13)
     assert all((mask == 1).all() for mask in masks)
-    assert torch.equal(networks.discriminate(nets, d, x, masks), networks.discriminate(nets, d, x, None))
+    assert torch.equal(discriminate(nets, d, x, masks), discriminate(nets, d, x, None))
 
 
 def test_stacked_parameters_are_separate_networks() -> None:
@@ -143,9 +145,9 @@ def test_stacked_parameters_are_separate_networks() -> None:
     nets, states = shapes(config), [games.start(config, seed=i) for i in range(3)]
     g = {name: games.stacked([s.g[name] for s in states]) for name in states[0].g}
     z = games.stacked([games.noise(config, i, 0, "fake").z for i in range(3)])
-    together = networks.generate(nets, g, z)
+    together = generate(nets, g, z)
     for i in range(3):
-        alone = networks.generate(nets, states[i].g, z[i])
+        alone = generate(nets, states[i].g, z[i])
         torch.testing.assert_close(together[i], alone, rtol=TOLERANCE, atol=TOLERANCE)
 
 

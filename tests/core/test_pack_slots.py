@@ -151,6 +151,7 @@ SHAPES: dict[str, dict[str, object]] = {
     "batch_size": {"algorithm.batch_size": 14},
     "order": {"algorithm.order": "alternating"},
     "rule": {"update.rule": "adam"},
+    "others": {"generator.batch_norm": True},
 }
 
 

@@ -98,7 +98,7 @@ CYCLE = {
         ),
         (
             {"update.rule": {"choice": ["momentum", "adam"]}, "momentum.final": {"uniform": [0.5, 0.9]}},
-            "momentum.final has no effect while update.rule is another rule than momentum",
+            "momentum.final has no effect unless update.rule is momentum",
             "add `when: {update.rule: momentum}` to it",
         ),
         ({"algorithm.k": {"int": [1, 5], "when": 3}}, "when must map parameter names to values, got 3", "when"),

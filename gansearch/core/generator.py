@@ -1,0 +1,150 @@
+"""The generator as a function of its parameters: its images, and the gradients of a loss in them.
+
+Sources: Goodfellow et al. 2014, section 5; Ioffe and Szegedy 2015, "Batch normalization".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from gansearch.core.layers import Deconvolution
+from gansearch.core.networks import Networks, Params
+from gansearch.core.shapes import Float, Tensor
+from gansearch.core.tape import Factor, Tape, activate_, back_through, product, through_activation_
+
+BATCH_NORM_EPS = 1e-5
+"""Added to a variance before its root (Ioffe and Szegedy 2015, Algorithm 1)."""
+Moments = list[tuple[Tensor, Tensor]]
+"""Mean and variance of each hidden layer's products, [*trials, 1, units] each, that batch normalisation takes."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Given:
+    """What G is given beside z, and D beside the image.
+
+    Attributes:
+        hidden: what is added to G's hidden layers, one beside the other, [*trials, m, units]; None for nothing.
+        labels: classes, 1 for an image's own and else 0, [*trials, m, classes]; None for none.
+    """
+
+    hidden: Float[Tensor, "*trials m units"] | None = None
+    labels: Float[Tensor, "*trials m classes"] | None = None
+
+
+NOTHING = Given()
+
+
+def generate(
+    networks: Networks,
+    params: Params,
+    z: Float[Tensor, "*trials m z"],
+    tape: Tape | None = None,
+    *,
+    given: Given = NOTHING,
+    moments: Moments | None = None,
+) -> Float[Tensor, "*trials m d"]:
+    """Return G(z), images in [0,1] (unbounded for a linear output).
+
+    Args:
+        networks: the shapes.
+        params: G's parameters.
+        z: noise.
+        tape: is given what `generator_factors` needs.
+        given: what G is given beside z.
+        moments: what batch normalisation takes, instead of this minibatch's own.
+    """
+    config = networks.config.generator
+    h = z if given.labels is None else torch.cat([z, given.labels], -1)
+    depth = len(config.hidden)
+    noise = None if given.hidden is None else given.hidden.split(networks.hidden_units, -1)
+    inputs = [] if tape is None else tape.inputs
+    for i in range(depth):
+        inputs.append(h)
+        kept: tuple[Tensor, ...] = ()
+        if config.batch_norm:
+            a, *kept_norm = _normalised(params, i, h, None if moments is None else moments[i])
+            kept = tuple(kept_norm)
+        else:
+            a = product(params, i, h)
+        h = activate_(config.layer_activations[i], config.leaky_slope, a)
+        if tape is not None:
+            tape.kept.append((h, *kept))
+        if noise is not None:
+            h = h + noise[i]
+    last = networks.generator[depth]
+    h = last.rows(h)
+    inputs.append(h)
+    if isinstance(last, Deconvolution):
+        a = last.laid_over(torch.matmul(h, params[f"{depth}.weight"])) + params[f"{depth}.bias"].unsqueeze(-2)
+    else:
+        a = product(params, depth, h)
+    if config.output == "sigmoid":
+        return a.sigmoid_()
+    return a.tanh_().add_(1).div_(2) if config.output == "tanh" else a
+
+
+def _normalised(params: Params, i: int, x: Tensor, moments: tuple[Tensor, Tensor] | None) -> list[Tensor]:
+    """Return a layer's normalised products, scaled and shifted; the products normalised; and what divided them.
+
+    Source: Ioffe and Szegedy 2015, "Batch normalization", Algorithm 1.
+    """
+    a = torch.matmul(x, params[f"{i}.weight"])
+    mean, variance = (a.mean(-2, keepdim=True), a.var(-2, keepdim=True, correction=0)) if moments is None else moments
+    root = (variance + BATCH_NORM_EPS).sqrt()
+    unit = (a - mean) / root
+    y = unit * params[f"{i}.scale"].unsqueeze(-2) + params[f"{i}.bias"].unsqueeze(-2)
+    return [y, unit, root]
+
+
+def batch_moments(networks: Networks, params: Params, z: Tensor, given: Given = NOTHING) -> Moments | None:
+    """Return the moments of each hidden layer's products over noise vectors; None without batch normalisation."""
+    if not networks.config.generator.batch_norm:
+        return None
+    tape = Tape()
+    generate(networks, params, z, tape, given=given)
+    products = [torch.matmul(tape.inputs[i], params[f"{i}.weight"]) for i in range(len(tape.kept))]
+    return [(a.mean(-2, keepdim=True), a.var(-2, keepdim=True, correction=0)) for a in products]
+
+
+def generator_factors(networks: Networks, params: Params, tape: Tape, images: Tensor, slope: Tensor) -> list[Factor]:
+    """Return the gradients of a loss in G's parameters, layer by layer.
+
+    Args:
+        networks: the shapes.
+        params: G's parameters.
+        tape: of the pass forward.
+        images: what it returned.
+        slope: gradient of the loss in the images, used up.
+    """
+    config = networks.config.generator
+    depth = len(config.hidden)
+    delta = slope
+    if config.output != "linear":  # y = (1 + tanh a) / 2 has dy/da = 2 y (1 - y), twice a sigmoid's
+        through_activation_("sigmoid", config.leaky_slope, images, delta)
+        if config.output == "tanh":
+            delta.mul_(2)
+    last = networks.generator[depth]
+    biases = scales = None
+    if isinstance(last, Deconvolution):
+        biases, delta = delta, last.patches_of(delta)
+    factors = []
+    for i in range(depth, -1, -1):
+        factors.append(Factor(tape.inputs[i], delta, biases, scales))
+        biases = scales = None
+        if i:
+            delta = networks.generator[i].images_of(back_through(params, i, delta))
+            h, *normal = tape.kept[i - 1]
+            through_activation_(config.layer_activations[i - 1], config.leaky_slope, h, delta)
+            if normal:
+                unit, root = normal
+                biases, scales = delta, delta * unit
+                delta = _through_normalisation(params[f"{i - 1}.scale"], unit, root, biases, scales)
+    return factors[::-1]
+
+
+def _through_normalisation(scale: Tensor, unit: Tensor, root: Tensor, delta: Tensor, of_scales: Tensor) -> Tensor:
+    """Return the gradient in the products that were normalised over the minibatch."""
+    centred = delta - delta.mean(-2, keepdim=True) - unit * of_scales.mean(-2, keepdim=True)
+    return centred * (scale.unsqueeze(-2) / root)
