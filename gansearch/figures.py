@@ -14,10 +14,10 @@ import torch
 
 from gansearch import pictures, results, schema
 from gansearch.core import networks
-from gansearch.core.adversarial import SAMPLE_BLOCK
-from gansearch.core.datasets import Dataset, as_tensor, describe, to_unit
+from gansearch.core.adversarial import SAMPLE_BLOCK, latent_block, moments_of
+from gansearch.core.datasets import Dataset, DatasetInfo, as_tensor, describe, to_unit
 from gansearch.core.diagnostics import nearest_index
-from gansearch.core.generator import generate
+from gansearch.core.generator import Given, generate
 from gansearch.core.networks import Networks
 from gansearch.core.shapes import Float, Tensor
 from gansearch.errors import DataError, ResultsError
@@ -134,7 +134,7 @@ def samples_with_nearest(
     nearest = to_unit(train[nearest_index(samples[:, -1], train, data.levels)], data.levels)
     images = torch.cat([samples, nearest[:, None]], dim=1).flatten(0, 1)
     picture = pictures.frame_last_column(
-        _laid_out(images, data.shape, columns, zoom), rows, columns, gap=pictures.SHOWN_GAP
+        _laid_out(images, data, columns, zoom), rows, columns, gap=pictures.SHOWN_GAP
     )
     return Figure(
         title="Samples, with the nearest training image in the last column",
@@ -147,7 +147,8 @@ def samples_with_nearest(
 def interpolations(model: KeptModel, *, rows: int = 6, columns: int = 10, zoom: int | None = None) -> Figure:
     """Return the paper's Figure 3: images along straight lines between pairs of noise vectors.
 
-    Row i goes from the trial's sample 2i to its sample 2i + 1, both ends included. A line between two points of a
+    Row i goes from the trial's sample 2i to its sample 2i + 1, both ends included. What else the generator is given,
+    classes and noise at hidden layers, is that of sample i all along the row. A line between two points of a
     uniform distribution's box stays in it. Between two Gaussian vectors, whose length hardly varies, it passes
     nearer to the origin than noise ever lies: what is in the middle there is no sample. Of noise on a sphere the
     line is the shorter arc of a great circle.
@@ -168,14 +169,30 @@ def interpolations(model: KeptModel, *, rows: int = 6, columns: int = 10, zoom: 
     spherical = config.noise.distribution == "spherical"
     z = along_lines(ends, columns, spherical=spherical)
     nets = Networks.of(config, info.dim)
+    draws = Draws(model.spec.seed, torch.device("cpu"))
+    _, given = latent_block(nets, draws, "sheet", 0)
     with torch.no_grad():
-        images = generate(nets, model.weights, z.flatten(0, 1))
+        images = generate(
+            nets,
+            model.weights,
+            z.flatten(0, 1),
+            given=Given(*(_a_row_each(own, rows, columns) for own in (given.hidden, given.labels))),
+            moments=moments_of(nets, model.weights, draws),
+        )
+    ends_are = f"the ends are the noise of the first {2 * rows} samples, not picked"
+    if config.condition.on == "labels":
+        ends_are += f"; row i is of class i modulo {nets.classes}, from 0"
     return Figure(
         title="Interpolation between samples in noise space",
         caption=f"Images of {model.describe()} along {'great circles' if spherical else 'straight lines'} in noise "
-        f"space. Each row goes from one sample to another; the ends are the first {2 * rows} samples, not picked.",
-        picture=_laid_out(images, info.shape, columns, zoom),
+        f"space. Each row goes from one sample to another; {ends_are}.",
+        picture=_laid_out(images, info, columns, zoom),
     )
+
+
+def _a_row_each(given: Tensor | None, rows: int, columns: int) -> Tensor | None:
+    """Return the first rows of what samples are given, each as often as its row has images."""
+    return None if given is None else given[:rows].repeat_interleave(columns, 0)
 
 
 def along_lines(ends: Float[Tensor, "rows 2 z"], columns: int, *, spherical: bool) -> Float[Tensor, "rows columns z"]:
@@ -195,8 +212,8 @@ def along_lines(ends: Float[Tensor, "rows 2 z"], columns: int, *, spherical: boo
     return (((1 - along) * angle).sin() * first + (along * angle).sin() * last) / angle.sin()
 
 
-def _laid_out(images: Tensor, shape: tuple[int, int, int], columns: int, zoom: int | None) -> NDArray[np.uint8]:
-    tiles = pictures.enlarge(pictures.to_tiles(images, shape), zoom or pictures.zoom_for(shape))
+def _laid_out(images: Tensor, of: Dataset | DatasetInfo, columns: int, zoom: int | None) -> NDArray[np.uint8]:
+    tiles = pictures.enlarge(pictures.to_tiles(images, of.shape, of.space), zoom or pictures.zoom_for(of.shape))
     return pictures.lay_out(tiles, columns, gap=pictures.SHOWN_GAP)
 
 

@@ -38,29 +38,37 @@ def zoom_for(shape: tuple[int, int, int]) -> int:
     return max(1, round(_SHOWN_HEIGHT / max(shape[1:])))
 
 
-def sheet(images: torch.Tensor, shape: tuple[int, int, int], columns: int, *, gap: int = GAP) -> NDArray[np.uint8]:
+def sheet(
+    images: torch.Tensor, shape: tuple[int, int, int], columns: int, *, gap: int = GAP, space: str = "unit"
+) -> NDArray[np.uint8]:
     """Return images laid out in rows, with white lines between them.
 
     Args:
-        images: values in [0,1] (others are clipped), [n, d].
+        images: values in [0,1] (others are clipped), or of another space, [n, d].
         shape: channels (1 or 3), height, width of an image.
         columns: images a row; the last row may be shorter.
         gap: pixels between images.
+        space: what the values are, as in `to_tiles`.
 
     Returns:
         The picture, uint8 [height, width] for one channel, else [height, width, 3].
     """
-    return lay_out(to_tiles(images, shape), columns, gap=gap)
+    return lay_out(to_tiles(images, shape, space), columns, gap=gap)
 
 
-def to_tiles(images: torch.Tensor, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def to_tiles(images: torch.Tensor, shape: tuple[int, int, int], space: str = "unit") -> NDArray[np.uint8]:
     """Return images as bytes, uint8 [n, height, width] for one channel, else [n, height, width, 3].
 
     Args:
-        images: values in [0,1] (others are clipped), [n, d].
+        images: values in [0,1] (others are clipped), or of another space, [n, d].
         shape: channels (1 or 3), height, width of an image.
+        space: `unit`, or `contrast`: of normalised contrast 0 is shown as middle grey, and each image's largest value,
+            up or down, as white or black, for what its own contrast was is lost.
     """
-    pixels = images.detach().cpu().clamp(0, 1).mul(255).round().byte().numpy()
+    values = images.detach().cpu()
+    if space == "contrast":
+        values = 0.5 + values / (2 * values.abs().amax(-1, keepdim=True).clamp(min=1e-12))
+    pixels = values.clamp(0, 1).mul(255).round().byte().numpy()
     tiles: NDArray[np.uint8] = pixels.reshape(len(pixels), *shape).transpose(0, 2, 3, 1)
     return tiles[..., 0] if shape[0] == 1 else tiles
 

@@ -274,7 +274,7 @@ class Training:
 
     def _picture(self, kind: str, weights: Mapping[str, Tensor], n: int, columns: int, epoch: int) -> None:
         images = self._learner.sample(weights, n, kind)
-        png = pictures.png(pictures.sheet(images, self._data.shape, columns))
+        png = pictures.png(pictures.sheet(images, self._data.shape, columns, space=self._data.space))
         shape = {"rows": math.ceil(n / columns), "columns": columns}
         self._pictures.append({**identity(self._spec), "kind": kind, "epoch": epoch, **shape, "png": png})
 

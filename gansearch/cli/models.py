@@ -42,11 +42,12 @@ def run_sample(arguments: argparse.Namespace) -> int:
     source = arguments.source
     skip = arguments.skip_damaged
     model = load_model(source if source.is_file() else find_weights(source, arguments.config_id, skip_damaged=skip))
-    shape = describe(model.spec.config.dataset.name).shape
-    zoom = arguments.zoom or pictures.zoom_for(shape)
+    info = describe(model.spec.config.dataset.name)
+    zoom = arguments.zoom or pictures.zoom_for(info.shape)
     images = draw(model, arguments.num, arguments.seed)
     columns = min(arguments.columns, arguments.num)
-    storage.write_bytes(arguments.output, pictures.png(pictures.sheet(images, shape, columns), zoom=zoom))
+    picture = pictures.sheet(images, info.shape, columns, space=info.space)
+    storage.write_bytes(arguments.output, pictures.png(picture, zoom=zoom))
     say(f"{arguments.num} samples of {model.describe()}")
     emit(str(arguments.output))
     return 0

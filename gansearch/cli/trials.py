@@ -13,6 +13,7 @@ from gansearch.cli.parser import Command, add_data, add_json, add_track, data_op
 from gansearch.storage import Location, location
 
 if TYPE_CHECKING:
+    from gansearch.config import TrialConfig
     from gansearch.config_files import ConfigFile
     from gansearch.reproduce import Plan, Reproduction
     from gansearch.spec import TrialSpec
@@ -28,6 +29,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--out", type=location, metavar="DIR", help="the run directory (default: runs/train-<config_id>-<seed>)"
     )
     parser.add_argument("--epochs", type=integer(1), metavar="E", help="the budget, instead of the file's")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another value of a parameter than the file's, such as dataset.name=mnist; may be repeated",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU, else cpu")
     parser.add_argument(
         "--threads", type=integer(1), default=1, metavar="N", help="CPU threads; scores depend on them (default: 1)"
@@ -42,7 +50,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def run_train(arguments: argparse.Namespace) -> int:
     """Train and score one configuration."""
     from gansearch.config_files import load_config_file
-    from gansearch.core.datasets import check_fits, load
+    from gansearch.core.datasets import describe, load
+    from gansearch.fits import check_fits
     from gansearch.placement import Placement
     from gansearch.recorder import Recorder
     from gansearch.schema import FAILED
@@ -52,8 +61,14 @@ def run_train(arguments: argparse.Namespace) -> int:
 
     spec = train_spec(load_config_file(arguments.config), arguments)
     out: Location = arguments.out or Path("runs") / f"train-{spec.config.config_id}-{spec.seed}"
-    data = load(spec.config.dataset.name, fold=spec.fold, **data_options(arguments))
-    check_fits(data, spec.config.algorithm.batch_size)
+    check_fits(spec.config, describe(spec.config.dataset.name, spec.fold), (*spec.protocols, spec.report_protocol))
+    data = load(
+        spec.config.dataset.name,
+        fold=spec.fold,
+        labels=spec.config.condition.on == "labels",
+        **data_options(arguments),
+    )
+    check_fits(spec.config, data)
     recorder = Recorder(out, track=destinations(arguments.track or (), out))
     placement = Placement(device=_device(arguments.device), threads=arguments.threads)
     placement.claim()  # a GPU that is not there is the user's mistake, not the trial's outcome
@@ -74,12 +89,33 @@ def run_train(arguments: argparse.Namespace) -> int:
     return 0 if rows[0]["status"] == "COMPLETE" else 1
 
 
+def changed_config(config: TrialConfig, settings: Sequence[str]) -> TrialConfig:
+    """Return a configuration with the values that options set.
+
+    Raises:
+        ConfigError: for an option that is not NAME=VALUE, an unknown name, a value out of range or without effect.
+    """
+    from gansearch.config_files import check_acts
+    from gansearch.errors import ConfigError
+    from gansearch.yaml_files import parse_yaml
+
+    values = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting} is not NAME=VALUE", hint="such as --set algorithm.k=2")
+        values[name] = parse_yaml(f"value: {text}", f"--set {setting}")["value"]
+    changed = config.replace(values)
+    check_acts(values, lambda parent: [changed.get(parent)], "--set ")
+    return changed
+
+
 def train_spec(file: ConfigFile, arguments: argparse.Namespace) -> TrialSpec:
     """Return the trial that a configuration file and the options ask for."""
     from gansearch.protocols import protocol
     from gansearch.spec import TrialSpec
 
-    config = file.config
+    config = changed_config(file.config, arguments.set)
     if arguments.epochs is not None:
         config = config.replace({"algorithm.epochs": arguments.epochs})
     final = protocol(arguments.protocol) if arguments.protocol else file.protocol or protocol("full")
@@ -223,7 +259,8 @@ COMMANDS = (
         help="train and score one configuration, without Ray",
         description="Train one configuration in this process and score it on the validation set. Ctrl-C keeps a\n"
         "checkpoint, and the same command goes on from there. A trial that is in DIR already is shown.",
-        examples=("gansearch train paper/mnist --epochs 30", "gansearch train best.yaml --seed 1 --out runs/again"),
+        examples=("gansearch train paper/mnist --epochs 30", "gansearch train best.yaml --seed 1 --out runs/again",
+            "gansearch train paper/tfd --set dataset.name=lfwcrop48 --epochs 1"),
         add_arguments=_add_train,
         run=run_train,
     ),

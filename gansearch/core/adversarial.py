@@ -79,7 +79,8 @@ class Adversarial:
         train: training images as bytes, [n, d], on the device to train on.
         levels: the byte that stands for a pixel value of 1.
         seed: the trial's seed.
-        labels: classes of the training images, int64 [n], where the configuration is conditional.
+        labels: classes of the training images, int64 [n], where the configuration is conditional; without them it
+            can be sampled and not trained.
 
     Attributes:
         config: what is trained.
@@ -88,8 +89,7 @@ class Adversarial:
         state: what training moves.
 
     Raises:
-        ValueError: when there are fewer training images than a minibatch holds, labels are missing, or networks do
-            not fit the images.
+        ValueError: when there are fewer training images than a minibatch holds, or networks do not fit the images.
     """
 
     def __init__(
@@ -109,8 +109,6 @@ class Adversarial:
         self._train, self._levels, self._labels = train, levels, labels
         self._draws = Draws(seed, train.device)
         self.nets = Networks.of(config, train.shape[1])
-        if self.nets.classes and labels is None:
-            raise ValueError(f"the model is given labels, and '{config.dataset.name}' came without")
         exact = torch.float64 if train.is_floating_point() else torch.int64
         marginals = train.sum(0, dtype=exact).to(torch.float64).div_(len(train) * levels).float()
         self._marginals = marginals

@@ -78,8 +78,19 @@ def read_cifar(source: CifarSource, data_dir: Path, *, download: bool) -> tuple[
             hint=f"name the folder that holds {source.folder} (the binary version) with --data-dir or GANSEARCH_DATA, "
             "or allow the download",
         )
-    images = [_read(folder / name, digest, source.images) for name, digest in source.batches]
+    images = [_pixels(_records(folder / name, digest, source.images)) for name, digest in source.batches]
     return np.concatenate(images[:-1]), images[-1]
+
+
+def read_labels(source: CifarSource, data_dir: Path) -> NDArray[np.uint8]:
+    """Return the labels of the training images, uint8 [images]: the first byte of each record.
+
+    Raises:
+        DataError: when a batch is missing, or is not the published one.
+    """
+    folder = data_dir / source.folder
+    training = source.batches[:-1]
+    return np.concatenate([_records(folder / name, digest, source.images)[:, 0] for name, digest in training])
 
 
 def _missing(source: CifarSource, folder: Path) -> list[str]:
@@ -89,8 +100,13 @@ def _missing(source: CifarSource, folder: Path) -> list[str]:
         raise DataError(f"{folder} cannot be searched: {error}", hint="check its permissions") from error
 
 
-def _read(path: Path, digest: str, images: int) -> NDArray[np.uint8]:
-    """Return the images of one batch, uint8 [images, 3072]."""
+def _pixels(records: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the images of records, uint8 [images, 3072]."""
+    return np.ascontiguousarray(records[:, 1:])
+
+
+def _records(path: Path, digest: str, images: int) -> NDArray[np.uint8]:
+    """Return the records of one batch, uint8 [images, 3073]."""
     hint = "delete the file and let it be downloaded again, or put an intact copy in its place"
     try:
         content = path.read_bytes()
@@ -102,7 +118,7 @@ def _read(path: Path, digest: str, images: int) -> NDArray[np.uint8]:
     found = content_digest(records)
     if found != digest:
         raise DataError(f"{path} has the digest {found}, the published batch has {digest}", hint=hint)
-    return np.ascontiguousarray(records[:, 1:])
+    return records
 
 
 def _download(source: CifarSource, data_dir: Path) -> None:

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import math
 import os
-import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from torch.utils.dlpack import from_dlpack
 
 from gansearch.core import cifar_files, lfwcrop_files, tfd_files
 from gansearch.core.contrast import CONTRAST_NORM, contrast_normalised
-from gansearch.core.idx_files import FASHION_MNIST, MNIST, IdxSource, content_digest, read_source
+from gansearch.core.gaussian_mixture import draw_mixture
+from gansearch.core.idx_files import FASHION_MNIST, MNIST, IdxSource, content_digest, read_labels, read_source
 from gansearch.core.shapes import Float32, Real, Tensor
 from gansearch.errors import DataError, nearest
 from gansearch.seeds import digest
@@ -116,35 +116,20 @@ class Dataset:
 
 
 def _digits(_data_dir: Path, _download: bool) -> Splits:
-    """Return scikit-learn's digits, ordered by a hash of their index: no library's shuffle can change it."""
+    """Return scikit-learn's digits."""
+    rows = _in_order("data")
+    return rows[:1_197], rows[1_197:1_497], rows[1_497:]
+
+
+def _in_order(what: str) -> NDArray[np.uint8]:
+    """Return the digits' `data` or `target`, ordered by a hash of their index: no library's shuffle can change it."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         message = "the data set 'digits' comes with scikit-learn, which cannot be imported"
         raise DataError(message, hint="pip install scikit-learn") from error
-    images = load_digits().data.astype(np.uint8)
-    order = sorted(range(len(images)), key=lambda i: hashlib.blake2b(f"digits/{i}".encode()).digest())
-    rows = images[order]
-    return rows[:1_197], rows[1_197:1_497], rows[1_497:]
-
-
-MIXTURE_MODES = 8
-"""Components of `gaussian_mixture`, equally likely, their means evenly spaced on a circle."""
-MIXTURE_RADIUS = 0.3
-"""Distance of each mean from (.5, .5), in units of pixel value."""
-MIXTURE_SD = 0.02
-"""Standard deviation of each component in each coordinate, in units of pixel value."""
-
-
-def _gaussian_mixture(_data_dir: Path, _download: bool) -> Splits:
-    """Return points of the mixture, drawn from Philox's raw output, which no NumPy release changes."""
-    raw = np.random.Philox(key=2014).random_raw((2_900, 3))
-    angle = 2 * np.pi * (raw[:, 0] % MIXTURE_MODES) / MIXTURE_MODES
-    means = 0.5 + MIXTURE_RADIUS * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    uniform = ((raw[:, 1:] >> 11) + 0.5) / 2**53  # strictly inside (0, 1)
-    normal = np.vectorize(statistics.NormalDist().inv_cdf)(uniform)
-    points = np.rint(255 * (means + MIXTURE_SD * normal)).astype(np.uint8)
-    return points[:2_000], points[2_000:2_500], points[2_500:]
+    rows: NDArray[np.uint8] = load_digits()[what].astype(np.uint8)
+    return rows[sorted(range(len(rows)), key=lambda i: hashlib.blake2b(f"digits/{i}".encode()).digest())]
 
 
 def _idx_loader(source: IdxSource) -> Callable[[Path, bool], Splits]:
@@ -179,10 +164,12 @@ class Entry:
     Attributes:
         info: what is known without loading.
         read: (data directory, whether downloads are allowed) -> train, valid and test, each uint8 [n, d].
+        read_labels: data directory -> classes of the training images, uint8 [n_train]; None where there are none.
     """
 
     info: DatasetInfo
     read: Callable[[Path, bool], Splits]
+    read_labels: Callable[[Path], NDArray[np.uint8]] | None = None
 
     def stored(self, images: NDArray[np.uint8]) -> Rows:
         """Return images as they are stored: with the preprocessing that the space names."""
@@ -206,7 +193,7 @@ def _mnist_like(name: str, description: str, source: IdxSource) -> Entry:
         needs_files=True,
         classes=10,
     )
-    return Entry(info, _idx_loader(source))
+    return Entry(info, _idx_loader(source), lambda data_dir: read_labels(source, data_dir)[:50_000])
 
 
 def _lfwcrop48(fold: int) -> Entry:
@@ -257,6 +244,7 @@ _ENTRIES = (
             classes=10,
         ),
         _digits,
+        lambda _: _in_order("target")[:1_197],
     ),
     _mnist_like("mnist", "70,000 handwritten digits of 28 x 28 pixels, split as in the paper", MNIST),
     _mnist_like("fashion_mnist", "70,000 articles of clothing of 28 x 28 pixels, split as MNIST is", FASHION_MNIST),
@@ -273,6 +261,7 @@ _ENTRIES = (
             classes=10,
         ),
         _cifar10,
+        lambda data_dir: cifar_files.read_labels(cifar_files.CIFAR10, data_dir)[:40_000],
     ),
     Entry(
         DatasetInfo(
@@ -288,6 +277,7 @@ _ENTRIES = (
             classes=10,
         ),
         _cifar10,
+        lambda data_dir: cifar_files.read_labels(cifar_files.CIFAR10, data_dir)[:40_000],
     ),
     *(_lfwcrop48(fold) for fold in range(lfwcrop_files.GROUPS)),
     *(_tfd(side, fold) for side in tfd_files.SIDES for fold in range(tfd_files.FOLDS)),
@@ -302,7 +292,7 @@ _ENTRIES = (
             n_test=400,
             needs_files=False,
         ),
-        _gaussian_mixture,
+        lambda _data_dir, _download: draw_mixture(),
     ),
 )
 
@@ -341,7 +331,7 @@ def data_directory(option: Path | None) -> Path:
     return Path(option or os.environ.get("GANSEARCH_DATA") or "~/.cache/gansearch").expanduser()
 
 
-def load(name: str, *, data_dir: Path | None, download: bool = True, fold: int = 0) -> Dataset:
+def load(name: str, *, data_dir: Path | None, download: bool = True, fold: int = 0, labels: bool = False) -> Dataset:
     """Return a data set.
 
     Args:
@@ -349,12 +339,18 @@ def load(name: str, *, data_dir: Path | None, download: bool = True, fold: int =
         data_dir: the data directory; None for the default of `data_directory`.
         download: whether files that are not there may be downloaded into it.
         fold: which of its folds.
+        labels: whether the training images' classes are wanted.
 
     Raises:
-        DataError: when there is no such data set or fold, or its files are missing or damaged.
+        DataError: when there is no such data set or fold, its files are missing or damaged, or it has no labels.
     """
     entry = _entry(name, fold)
     splits = dict(zip(("train", "valid", "test"), entry.read(data_directory(data_dir), download), strict=True))
+    classes = None
+    if labels:
+        if entry.read_labels is None:
+            raise DataError(f"the data set '{name}' has no labels")
+        classes = entry.read_labels(data_directory(data_dir))
     stored = {split: entry.stored(images) for split, images in splits.items()}
     for rows in stored.values():
         rows.setflags(write=False)
@@ -368,17 +364,8 @@ def load(name: str, *, data_dir: Path | None, download: bool = True, fold: int =
         digests={split: entry.digest(images) for split, images in splits.items()},
         fold=fold,
         space=entry.info.space,
+        train_labels=classes,
     )
-
-
-def check_fits(data: DatasetInfo | Dataset, batch_size: int) -> None:
-    """Raise DataError when the training split cannot fill one minibatch."""
-    if batch_size > data.n_train:
-        raise DataError(
-            f"the data set '{data.name}' has {data.n_train:,} training images, fewer than a minibatch of "
-            f"{batch_size:,}",
-            hint=f"set algorithm.batch_size to {data.n_train} or less",
-        )
 
 
 def as_tensor(rows: Rows) -> Real[Tensor, "*shape"]:

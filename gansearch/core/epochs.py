@@ -124,6 +124,8 @@ class _Epoch:
             first.update.rule,
             first.algorithm.order == "simultaneous",
         )
+        if nets.classes and labels is None:
+            raise ValueError(f"the model is given labels, and '{first.dataset.name}' came without")
         self.length = len(train) // self._m
         self._orders = torch.stack([one.draws.permutation("order", one.epochs, len(train)) for one in members])
         rates = torch.tensor([one.config.dropout_rates for one in members], dtype=self._dtype)

@@ -1,7 +1,7 @@
-"""Images in MNIST's IDX files: found, downloaded when absent, read, and checked.
+"""Images and labels in MNIST's IDX files: found, downloaded when absent, read, and checked.
 
-An IDX file of images is four bytes (0, 0, 8 for bytes, 3 for the number of dimensions), three
-big-endian 32-bit sizes (images, height, width) and then the pixels. The files are read here, not by
+An IDX file is four bytes (0, 0, 8 for bytes, the number of dimensions), as many big-endian 32-bit sizes (images,
+height, width; of labels one) and then the bytes themselves. The files are read here, not by
 torchvision, so that compressed ones work too and every fault names its file; torchvision downloads.
 """
 
@@ -21,22 +21,21 @@ from numpy.typing import NDArray
 from gansearch.core import downloads
 from gansearch.errors import DataError
 
-_MAGIC = b"\x00\x00\x08\x03"
-_HEADER = 16  # bytes
+_MAGIC = b"\x00\x00\x08"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class IdxFile:
-    """One file of images.
+    """One file of images, or of labels.
 
     Attributes:
         name: the file's name, without `.gz`.
-        shape: images, height, width.
-        digest: `content_digest` of the published file's pixels.
+        shape: images, height, width; of labels their number.
+        digest: `content_digest` of the published file's content.
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     digest: str
 
 
@@ -50,6 +49,7 @@ class IdxSource:
         loader: the class of `torchvision.datasets` that downloads it.
         train: the file of training images.
         test: the file of test images.
+        labels: the file of the training images' labels.
     """
 
     title: str
@@ -57,23 +57,32 @@ class IdxSource:
     loader: str
     train: IdxFile
     test: IdxFile
+    labels: IdxFile | None = None
 
 
-def _mnist_like(title: str, folders: tuple[str, ...], loader: str, train: str, test: str) -> IdxSource:
+def _mnist_like(title: str, folders: tuple[str, ...], loader: str, train: str, test: str, labels: str) -> IdxSource:
     return IdxSource(
         title=title,
         folders=folders,
         loader=loader,
         train=IdxFile(name="train-images-idx3-ubyte", shape=(60_000, 28, 28), digest=train),
         test=IdxFile(name="t10k-images-idx3-ubyte", shape=(10_000, 28, 28), digest=test),
+        labels=IdxFile(name="train-labels-idx1-ubyte", shape=(60_000,), digest=labels),
     )
 
 
 # The first folder of each is torchvision's; Debian's dataset-fashion-mnist fills `fashion-mnist`
 # under /usr/share/datasets. The digests are of the files that torchvision's checksums identify.
-MNIST = _mnist_like("MNIST", ("MNIST/raw", "mnist"), "MNIST", "211859a5954678d9", "2dd89a8678a0e7cd")
+MNIST = _mnist_like(
+    "MNIST", ("MNIST/raw", "mnist"), "MNIST", "211859a5954678d9", "2dd89a8678a0e7cd", "bed06e2e29093a1b"
+)
 FASHION_MNIST = _mnist_like(
-    "Fashion-MNIST", ("FashionMNIST/raw", "fashion-mnist"), "FashionMNIST", "b3e6affd83c62600", "d1a3454702a7f9f0"
+    "Fashion-MNIST",
+    ("FashionMNIST/raw", "fashion-mnist"),
+    "FashionMNIST",
+    "b3e6affd83c62600",
+    "d1a3454702a7f9f0",
+    "c497610ad042cd26",
 )
 
 
@@ -111,33 +120,56 @@ def read_source(source: IdxSource, data_dir: Path, *, download: bool) -> tuple[N
     return read_images(train, source.train), read_images(test, source.test)
 
 
-def read_images(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
-    """Return the images of one file, uint8 [images, height, width] and read-only.
+def read_labels(source: IdxSource, data_dir: Path) -> NDArray[np.uint8]:
+    """Return the labels of the training images, uint8 [images] and read-only, from beside the images.
 
     Raises:
-        DataError: when the file cannot be read or does not hold the expected images; it names the file.
+        DataError: when their file is missing, or is not the published one.
+    """
+    paths = _find(source, data_dir)
+    if source.labels is None or paths is None:
+        raise DataError(f"the labels of {source.title} lie beside its images, which were not found in {data_dir}")
+    path = _find_file(paths[0].with_name(source.labels.name))
+    if path is None:
+        raise DataError(
+            f"the labels of {source.title} were not found: {source.labels.name} is not in {paths[0].parent}",
+            hint="put it there (or the same with .gz)",
+        )
+    return read_images(path, source.labels)
+
+
+def read_images(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
+    """Return the content of one file, uint8 of the expected shape and read-only.
+
+    Raises:
+        DataError: when the file cannot be read or does not hold what is expected; it names the file.
     """
     hint = "delete the file and let it be downloaded again, or put an intact copy in its place"
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}", hint=hint) from error
-    if len(content) < _HEADER or not content.startswith(_MAGIC):
-        raise DataError(f"{path} is not an IDX file of images", hint=hint)
-    shape = struct.unpack(">3I", content[len(_MAGIC) : _HEADER])
+    dimensions, what = len(expected.shape), "images" if len(expected.shape) > 1 else "labels"
+    magic = _MAGIC + bytes([dimensions])
+    header = len(magic) + 4 * dimensions
+    if len(content) < header or not content.startswith(magic):
+        raise DataError(f"{path} is not an IDX file of {what}", hint=hint)
+    shape = struct.unpack(f">{dimensions}I", content[len(magic) : header])
     if shape != expected.shape:
         raise DataError(f"{path} holds {_describe(shape)}, expected {_describe(expected.shape)}", hint=hint)
-    size = _HEADER + math.prod(shape)
+    size = header + math.prod(shape)
     if len(content) != size:
         raise DataError(f"{path} has {len(content):,} bytes, expected {size:,}", hint=hint)
-    images = np.frombuffer(content, dtype=np.uint8, offset=_HEADER).reshape(shape)
+    images = np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
     digest = content_digest(images)
     if digest != expected.digest:
-        raise DataError(f"{path} has the digest {digest}, the published images have {expected.digest}", hint=hint)
+        raise DataError(f"{path} has the digest {digest}, the published {what} have {expected.digest}", hint=hint)
     return images
 
 
 def _describe(shape: tuple[int, ...]) -> str:
+    if len(shape) == 1:
+        return f"{shape[0]:,} labels"
     images, height, width = shape
     return f"{images:,} images of {height} x {width}"
 

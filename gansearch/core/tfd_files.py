@@ -1,8 +1,8 @@
 """The Toronto Face Database in the MATLAB file that its owners hand out: found, read and checked; never downloaded.
 
 The file holds `images`, bytes [n, side, side], and `folds`, [n, 5], which says what each image is in each of five
-folds: 0 unlabeled, 1 train, 2 valid, 3 test. The paper's models were trained on the unlabeled images, chose sigma on a fold's
-validation images and were scored on its test images.
+folds: 0 unlabeled, 1 train, 2 valid, 3 test. The paper's models were trained on the unlabeled images, chose sigma on a
+fold's validation images and were scored on its test images.
 
 Source: Susskind, Anderson and Hinton 2010, "The Toronto Face Database", Technical report UTML TR 2010-001.
 """

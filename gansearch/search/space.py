@@ -159,6 +159,18 @@ class Space:
             return [self.base.get(name)]
         return list(domain.extremes() if isinstance(domain, Interval) else domain.grid())
 
+    def corners(self, prefixes: tuple[str, ...]) -> Iterator[dict[str, object]]:
+        """Yield the points of all combinations of some parameters' values, of ranges the ends.
+
+        Args:
+            prefixes: what the names begin with of the parameters that vary; the others have their first value, but
+                for those that conditions stand on.
+        """
+        parents = {parent for p in self.parameters for parent, _ in p.when}
+        varied = {p.name for p in self.parameters if p.name.startswith(prefixes) or p.name in parents}
+        values = {p.name: self.values_of(p.name)[: None if p.name in varied else 1] for p in self.parameters}
+        return self._walk(0, {}, values)
+
     def reaches(self, name: str) -> bool:
         """Return whether a parameter has an effect in any configuration of the space."""
         needed = config.need(name)

@@ -6,18 +6,21 @@ Each of `sweep`, `resume` and `confirm` ends with a run directory that the next 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from gansearch import outbox, schema
-from gansearch.core.datasets import Dataset, check_fits, describe, load
-from gansearch.errors import ConfigError, ResultsError, nearest
+from gansearch.core.datasets import Dataset, describe, load
+from gansearch.errors import ConfigError, ResultsError, UserError, nearest
+from gansearch.fits import check_fits
 from gansearch.parts import DamagedPartError
 from gansearch.search import history
 from gansearch.search.capacity import Room, open_room
 from gansearch.search.cluster import connected, started_here
 from gansearch.search.confirm import check_enough, check_scored
 from gansearch.search.doctor import check_shared
+from gansearch.search.domains import show
 from gansearch.search.driver import Driver, SweepResult
 from gansearch.search.executors import executor_of
 from gansearch.search.launch import trials_here
@@ -212,24 +215,41 @@ def confirm(
             ).run()
 
 
+SIZES = (
+    *("algorithm.batch_size", "noise.", "generator.", "discriminator."),
+    *("deconvolution.", "convolution.", "condition.", "pretraining."),
+)
+"""What the names of parameters begin with that decide whether networks and data fit."""
+_CORNERS = 10_000
+"""Combinations of their values that are tried before a sweep, at most."""
+
+
 def check_study_fits(study: Study) -> None:
     """Raise a UserError unless every configuration of the space can be trained on the study's data set."""
-    searched = {p.name: p.domain for p in study.space.parameters}
-    if "dataset.name" in searched:
+    if any(p.name == "dataset.name" for p in study.space.parameters):
         raise ConfigError(
             "the space searches dataset.name, but scores on different data cannot be ranked",
             hint="run a sweep for each data set",
         )
     info = describe(study.base.dataset.name)
-    sizes = [study.base.algorithm.batch_size]
-    if "algorithm.batch_size" in searched:
-        sizes += [int(str(value)) for value in searched["algorithm.batch_size"].extremes()]
-    for size in sizes:
-        check_fits(info, size)
+    protocols = (study.protocols.final, study.protocols.report, *study.confirm.protocols)
+    check_fits(study.base, info, protocols)
+    for point in itertools.islice(study.space.corners(SIZES), _CORNERS):
+        config = study.space.config(point)
+        try:
+            check_fits(config, info)
+        except UserError as error:
+            sizes = ", ".join(f"{name} {show(value)}" for name, value in point.items() if name.startswith(SIZES))
+            raise type(error)(f"where the space has {sizes}: {error.message}", hint=error.hint) from None
 
 
 def _load(study: Study, data_dir: str | Path | None, download: bool) -> Dataset:
-    return load(study.base.dataset.name, data_dir=Path(data_dir) if data_dir else None, download=download)
+    return load(
+        study.base.dataset.name,
+        data_dir=Path(data_dir) if data_dir else None,
+        download=download,
+        labels="labels" in study.space.values_of("condition.on"),
+    )
 
 
 @contextlib.contextmanager

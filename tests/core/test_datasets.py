@@ -18,16 +18,13 @@ from torchvision import datasets as torchvision_datasets
 
 from gansearch.core.datasets import (
     DATASETS,
-    MIXTURE_MODES,
-    MIXTURE_RADIUS,
-    MIXTURE_SD,
     as_tensor,
-    check_fits,
     data_directory,
     describe,
     load,
     to_unit,
 )
+from gansearch.core.gaussian_mixture import MIXTURE_MODES, MIXTURE_RADIUS, MIXTURE_SD
 from gansearch.errors import DataError
 
 EMBEDDED = ["digits", "gaussian_mixture"]
@@ -166,14 +163,6 @@ def test_a_fold_that_does_not_exist_is_refused(name: str, fold: int, message: st
         with pytest.raises(DataError) as caught:
             ask()
         assert caught.value.message == message
-
-
-def test_check_fits_allows_exactly_the_training_split() -> None:
-    info, data = describe("digits"), load("digits", data_dir=None)
-    for subject in (info, data):
-        check_fits(subject, 1_197)
-        with pytest.raises(DataError, match="'digits' has 1,197 training images, fewer than a minibatch of 1,198"):
-            check_fits(subject, 1_198)
 
 
 def test_data_directory_prefers_the_option_then_the_environment(

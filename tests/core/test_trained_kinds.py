@@ -124,7 +124,7 @@ def test_labels_of_samples_take_turns() -> None:
 
 def test_a_conditional_model_without_labels_is_refused() -> None:
     with pytest.raises(ValueError, match="'digits' came without"):
-        Adversarial(config_of("conditional"), images(), LEVELS, 1)
+        Adversarial(config_of("conditional"), images(), LEVELS, 1).train_epoch()
 
 
 def test_hidden_noise_makes_many_images_of_one_input() -> None:
