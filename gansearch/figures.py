@@ -133,9 +133,7 @@ def samples_with_nearest(
     train = as_tensor(data.train)
     nearest = to_unit(train[nearest_index(samples[:, -1], train, data.levels)], data.levels)
     images = torch.cat([samples, nearest[:, None]], dim=1).flatten(0, 1)
-    picture = pictures.frame_last_column(
-        _laid_out(images, data, columns, zoom), rows, columns, gap=pictures.SHOWN_GAP
-    )
+    picture = pictures.frame_last_column(_laid_out(images, data, columns, zoom), rows, columns, gap=pictures.SHOWN_GAP)
     return Figure(
         title="Samples, with the nearest training image in the last column",
         caption=f"The first {rows * (columns - 1)} samples of {model.describe()}, not picked. The framed last column "

@@ -259,8 +259,11 @@ COMMANDS = (
         help="train and score one configuration, without Ray",
         description="Train one configuration in this process and score it on the validation set. Ctrl-C keeps a\n"
         "checkpoint, and the same command goes on from there. A trial that is in DIR already is shown.",
-        examples=("gansearch train paper/mnist --epochs 30", "gansearch train best.yaml --seed 1 --out runs/again",
-            "gansearch train paper/tfd --set dataset.name=lfwcrop48 --epochs 1"),
+        examples=(
+            "gansearch train paper/mnist --epochs 30",
+            "gansearch train best.yaml --seed 1 --out runs/again",
+            "gansearch train paper/tfd --set dataset.name=lfwcrop48 --epochs 1",
+        ),
         add_arguments=_add_train,
         run=run_train,
     ),

@@ -28,11 +28,12 @@ from typing import NamedTuple
 import torch
 
 from gansearch.core import losses, networks, updates
-from gansearch.core.discriminator import discriminate, discriminator_deltas, image_slope
-from gansearch.core.generator import NOTHING, Given, generate, generator_factors
+from gansearch.core.discriminator import discriminate, discriminator_deltas, discriminator_gradients, image_slope
+from gansearch.core.generator import NOTHING, Given, generate, generator_gradients
+from gansearch.core.layers import Gradient
 from gansearch.core.networks import Networks, Params, Rate
 from gansearch.core.shapes import Bool, Float, Tensor
-from gansearch.core.tape import Factor, Tape
+from gansearch.core.tape import Tape
 from gansearch.core.updates import Adam, Momentum
 
 
@@ -193,7 +194,7 @@ def generator_step(state: State, noise: Noise, moves: Moves, nets: Networks, rul
     fake_images = generate(nets, state.g, noise.z, g_tape, given=noise.given)
     fake = discriminate(nets, state.d, fake_images, noise.masks, d_tape, labels=noise.given.labels)
     slope = _image_slope(state, fake, d_tape, noise.masks, moves, nets, rules, use_up=True)
-    factors = generator_factors(nets, state.g, g_tape, fake_images, slope)
+    factors = generator_gradients(nets, state.g, g_tape, fake_images, slope)
     _descend(state, {"g": factors}, fake, moves, rules)
 
 
@@ -205,7 +206,7 @@ def joint_step(state: State, batch: Minibatch, moves: Moves, nets: Networks, rul
     # Both gradients are those of one moment: they are taken before anything moves.
     masks = None if batch.masks is None else [mask[..., m:, :] for mask in batch.masks]
     slope = _image_slope(state, logits[..., m:], d_tape.second_half(), masks, moves, nets, rules)
-    for_g = generator_factors(nets, state.g, g_tape, fake_images, slope)
+    for_g = generator_gradients(nets, state.g, g_tape, fake_images, slope)
     for_d = _discriminator_gradient(state, batch, logits, d_tape, moves, nets, rules)
     _descend(state, {"d": for_d, "g": for_g}, logits, moves, rules)
     return _parted(logits)
@@ -224,11 +225,11 @@ def _parted(logits: Tensor) -> Logits:
 
 def _discriminator_gradient(
     state: State, batch: Minibatch, logits: Tensor, tape: Tape, moves: Moves, nets: Networks, rules: Rules
-) -> list[Factor]:
+) -> list[Gradient]:
     """Return the gradient of D's scaled loss, times -lr under momentum."""
     slope = _scaled(losses.discriminator_slope(logits), moves.d, rules.loss_scale, batch.x.shape[-2])
     deltas = discriminator_deltas(nets, state.d, tape, batch.masks, slope, use_up=True)
-    return [Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)]
+    return discriminator_gradients(nets, tape, deltas)
 
 
 def _image_slope(
@@ -255,7 +256,7 @@ def _scaled(slope: Tensor, move: Momentum | Adam, scale: Rate, m: int) -> Tensor
 
 
 def _descend(
-    state: State, gradient_of: Mapping[str, Sequence[Factor]], logits: Tensor, moves: Moves, rules: Rules
+    state: State, gradient_of: Mapping[str, Sequence[Gradient]], logits: Tensor, moves: Moves, rules: Rules
 ) -> None:
     """Move the named networks; where one of a trial's cannot move, none does: it is frozen."""
     fit = {  # a loss is infinite only where a logit is

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import torch
 
-from gansearch.core.layers import Convolution, Layer
+from gansearch.core.layers import Convolution, Gradient, Layer
 from gansearch.core.networks import Networks, Params
 from gansearch.core.shapes import Float, Tensor
-from gansearch.core.tape import Tape, activate_, back_through, product, through_activation_
+from gansearch.core.tape import Tape, activate_, through_activation_
 
 
 def discriminate(
@@ -43,9 +43,8 @@ def discriminate(
         h = h if masks is None else h * masks[i]
         if labels is not None and i == networks.first_dense:
             h = torch.cat([h, labels], -1)
-        h = layer.rows(h)
         inputs.append(h)
-        a = product(params, i, h)
+        a = layer.forward(params[f"{i}.weight"], params[f"{i}.bias"], h)
         kept: tuple[Tensor, ...]
         if config.activation == "maxout" or isinstance(layer, Convolution):
             h, kept = _maxout(a, _pieces(networks, layer), tape is not None)
@@ -61,7 +60,8 @@ def discriminate(
     if labels is not None and depth == networks.first_dense:
         h = torch.cat([h, labels], -1)
     inputs.append(h)
-    return product(params, depth, h).squeeze(-1)
+    logit = networks.discriminator[depth]
+    return logit.forward(params[f"{depth}.weight"], params[f"{depth}.bias"], h).squeeze(-1)
 
 
 def _pieces(networks: Networks, layer: Layer) -> int:
@@ -117,9 +117,15 @@ def discriminator_deltas(
     return deltas[::-1]
 
 
+def discriminator_gradients(networks: Networks, tape: Tape, deltas: Sequence[Tensor]) -> list[Gradient]:
+    """Return the gradients of a loss in D's parameters, layer by layer, given those of `discriminator_deltas`."""
+    layers = zip(networks.discriminator, tape.inputs, deltas, strict=True)
+    return [layer.gradient(x, delta) for layer, x, delta in layers]
+
+
 def _input_slope(networks: Networks, params: Params, i: int, delta: Tensor, masks: Sequence[Tensor] | None) -> Tensor:
     """Return the gradient in what a layer of D saw before dropout, labels left out."""
-    back = networks.discriminator[i].images_of(back_through(params, i, delta))
+    back = networks.discriminator[i].back(params[f"{i}.weight"], delta)
     if networks.classes and i == networks.first_dense:
         back = back[..., : -networks.classes]
     return back if masks is None else back.mul_(masks[i])

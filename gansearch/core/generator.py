@@ -9,10 +9,10 @@ import dataclasses
 
 import torch
 
-from gansearch.core.layers import Deconvolution
+from gansearch.core.layers import Factor, Gradient
 from gansearch.core.networks import Networks, Params
 from gansearch.core.shapes import Float, Tensor
-from gansearch.core.tape import Factor, Tape, activate_, back_through, product, through_activation_
+from gansearch.core.tape import Tape, activate_, through_activation_
 
 BATCH_NORM_EPS = 1e-5
 """Added to a variance before its root (Ioffe and Szegedy 2015, Algorithm 1)."""
@@ -51,7 +51,7 @@ def generate(
         networks: the shapes.
         params: G's parameters.
         z: noise.
-        tape: is given what `generator_factors` needs.
+        tape: is given what `generator_gradients` needs.
         given: what G is given beside z.
         moments: what batch normalisation takes, instead of this minibatch's own.
     """
@@ -67,19 +67,14 @@ def generate(
             a, *kept_norm = _normalised(params, i, h, None if moments is None else moments[i])
             kept = tuple(kept_norm)
         else:
-            a = product(params, i, h)
+            a = networks.generator[i].forward(params[f"{i}.weight"], params[f"{i}.bias"], h)
         h = activate_(config.layer_activations[i], config.leaky_slope, a)
         if tape is not None:
             tape.kept.append((h, *kept))
         if noise is not None:
             h = h + noise[i]
-    last = networks.generator[depth]
-    h = last.rows(h)
     inputs.append(h)
-    if isinstance(last, Deconvolution):
-        a = last.laid_over(torch.matmul(h, params[f"{depth}.weight"])) + params[f"{depth}.bias"].unsqueeze(-2)
-    else:
-        a = product(params, depth, h)
+    a = networks.generator[depth].forward(params[f"{depth}.weight"], params[f"{depth}.bias"], h)
     if config.output == "sigmoid":
         return a.sigmoid_()
     return a.tanh_().add_(1).div_(2) if config.output == "tanh" else a
@@ -108,7 +103,9 @@ def batch_moments(networks: Networks, params: Params, z: Tensor, given: Given = 
     return [(a.mean(-2, keepdim=True), a.var(-2, keepdim=True, correction=0)) for a in products]
 
 
-def generator_factors(networks: Networks, params: Params, tape: Tape, images: Tensor, slope: Tensor) -> list[Factor]:
+def generator_gradients(
+    networks: Networks, params: Params, tape: Tape, images: Tensor, slope: Tensor
+) -> list[Gradient]:
     """Return the gradients of a loss in G's parameters, layer by layer.
 
     Args:
@@ -125,23 +122,19 @@ def generator_factors(networks: Networks, params: Params, tape: Tape, images: Te
         through_activation_("sigmoid", config.leaky_slope, images, delta)
         if config.output == "tanh":
             delta.mul_(2)
-    last = networks.generator[depth]
-    biases = scales = None
-    if isinstance(last, Deconvolution):
-        biases, delta = delta, last.patches_of(delta)
-    factors = []
-    for i in range(depth, -1, -1):
-        factors.append(Factor(tape.inputs[i], delta, biases, scales))
-        biases = scales = None
-        if i:
-            delta = networks.generator[i].images_of(back_through(params, i, delta))
-            h, *normal = tape.kept[i - 1]
-            through_activation_(config.layer_activations[i - 1], config.leaky_slope, h, delta)
-            if normal:
-                unit, root = normal
-                biases, scales = delta, delta * unit
-                delta = _through_normalisation(params[f"{i - 1}.scale"], unit, root, biases, scales)
-    return factors[::-1]
+    gradients: list[Gradient] = [networks.generator[depth].gradient(tape.inputs[depth], delta)]
+    for i in range(depth - 1, -1, -1):
+        delta = networks.generator[i + 1].back(params[f"{i + 1}.weight"], delta)
+        h, *normal = tape.kept[i]
+        through_activation_(config.layer_activations[i], config.leaky_slope, h, delta)
+        if normal:
+            unit, root = normal
+            shifts, scales = delta, delta * unit
+            delta = _through_normalisation(params[f"{i}.scale"], unit, root, shifts, scales)
+            gradients.append(Factor(tape.inputs[i], delta, shifts, scales))
+        else:
+            gradients.append(networks.generator[i].gradient(tape.inputs[i], delta))
+    return gradients[::-1]
 
 
 def _through_normalisation(scale: Tensor, unit: Tensor, root: Tensor, delta: Tensor, of_scales: Tensor) -> Tensor:

@@ -11,27 +11,9 @@ import dataclasses
 
 import torch
 
-from gansearch.core.networks import Params
 from gansearch.core.shapes import Tensor
 
 aten = torch.ops.aten
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Factor:
-    """A layer's gradient as the product that it is: of the weights x^T delta, of what is added to each row a sum.
-
-    Attributes:
-        x: the rows that the layer multiplied, [*trials, rows, fan_in].
-        delta: gradient of the loss in the products, [*trials, rows, fan_out].
-        biases: gradient of the loss where the biases are added, summed over its rows; `delta` where it is that.
-        scales: the same of batch normalisation's scales; None where there are none.
-    """
-
-    x: Tensor
-    delta: Tensor
-    biases: Tensor | None = None
-    scales: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,9 +21,9 @@ class Tape:
     """What a pass forward leaves for the passes back.
 
     Attributes:
-        inputs: the rows that each layer multiplied, dropout applied.
+        inputs: each layer's input, dropout applied.
         kept: of each hidden layer what its way back needs. Of maxout 1 for the piece that is the maximum, else 0,
-            [*trials, rows, pieces, units], and how many pieces share it, [*trials, rows, 1, units]; of pooling where
+            [*trials, m, pieces, units], and how many pieces share it, [*trials, m, 1, units]; of pooling where
             the maxima were; of another nonlinearity its output; of batch normalisation what it gave, and the root
             that it divided by.
     """
@@ -57,20 +39,6 @@ class Tape:
             return t.narrow(axis, t.shape[axis] // 2, t.shape[axis] // 2)
 
         return Tape([half(x) for x in self.inputs], [tuple(half(t) for t in kept) for kept in self.kept])
-
-
-def product(params: Params, i: int, x: Tensor) -> Tensor:
-    """Return the products of rows with a layer's weights, its biases added."""
-    weight, bias = params[f"{i}.weight"], params[f"{i}.bias"]
-    if weight.dim() == 2:
-        return torch.addmm(bias, x, weight)
-    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
-
-
-def back_through(params: Params, i: int, delta: Tensor) -> Tensor:
-    """Return the gradient in the rows that a layer multiplied."""
-    weight = params[f"{i}.weight"]
-    return torch.matmul(delta, weight.mT)
 
 
 def activate_(name: str, leaky_slope: float, a: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import torch
 
 from gansearch.config import MomentumConfig
+from gansearch.core.layers import Factor, Gradient, Whole
 from gansearch.core.networks import Params, Rate
 from gansearch.core.shapes import Bool, Tensor
-from gansearch.core.tape import Factor
 
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
@@ -91,7 +91,19 @@ class Adam:
     eps: Rate
 
 
-def finite(factors: Sequence[Factor], rule: Momentum | Adam, *others: Tensor) -> Bool[Tensor, "*trials"]:
+def _parts(gradient: Gradient) -> list[Tensor]:
+    """Return the tensors that a gradient consists of."""
+    if isinstance(gradient, Whole):
+        return [gradient.weights, gradient.biases]
+    more = (gradient.biases, gradient.scales)
+    return [gradient.x, gradient.delta, *(t for t in more if t is not None)]
+
+
+def _norms(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack([torch.linalg.vector_norm(t, dim=(-2, -1)) for t in tensors])
+
+
+def finite(gradients: Sequence[Gradient], rule: Momentum | Adam, *others: Tensor) -> Bool[Tensor, "*trials"]:
     """Return whether a trial can take the step of these gradients, without asking a GPU to wait.
 
     No entry of x^T delta is above |x| |delta|, and none of delta's sum above sqrt(m) |delta|: the square of the sum
@@ -100,19 +112,19 @@ def finite(factors: Sequence[Factor], rule: Momentum | Adam, *others: Tensor) ->
     asked of that.
 
     Args:
-        factors: the gradients; under momentum times -lr.
+        gradients: of a network's layers, one of them at least a product; under momentum times -lr.
         rule: the update rule.
         others: what must be finite too, [*trials, n].
     """
-    xs, deltas = (
-        torch.stack([torch.linalg.vector_norm(t, dim=(-2, -1)) for t in part])
-        for part in ([f.x for f in factors], [f.delta for f in factors])
-    )
-    bounds = (xs + math.sqrt(max(f.x.shape[-2] for f in factors))) * deltas
-    sums = [t for f in factors for t in (f.biases, f.scales) if t is not None]
+    products = [g for g in gradients if isinstance(g, Factor)]
+    xs, deltas = (_norms(part) for part in ([f.x for f in products], [f.delta for f in products]))
+    bounds = (xs + math.sqrt(max(f.x.shape[-2] for f in products))) * deltas
+    written = [g.weights for g in gradients if isinstance(g, Whole)]
+    sums = [t for g in gradients for t in _parts(g)[2:]] + [g.biases for g in gradients if isinstance(g, Whole)]
     if sums:
-        norms = torch.stack([torch.linalg.vector_norm(t, dim=(-2, -1)) for t in sums])
-        bounds = torch.cat([bounds, norms * math.sqrt(max(t.shape[-2] for t in sums))])
+        bounds = torch.cat([bounds, _norms(sums) * math.sqrt(max(t.shape[-2] for t in sums))])
+    if written:
+        bounds = torch.cat([bounds, _norms(written)])
     if isinstance(rule, Adam):
         bounds = torch.cat([bounds, bounds * (rule.lr / rule.eps)])
     if others:
@@ -124,7 +136,7 @@ def finite(factors: Sequence[Factor], rule: Momentum | Adam, *others: Tensor) ->
 def descend(
     params: Params,
     moments: Params,
-    factors: Sequence[Factor],
+    gradients: Sequence[Gradient],
     rule: Momentum | Adam,
     live: Bool[Tensor, "*trials"],
 ) -> None:
@@ -133,7 +145,7 @@ def descend(
     Args:
         params: a network's parameters.
         moments: its update rule's memory.
-        factors: gradients of its layers, `factors[i]` of layer i, all finite in the trials that are live; under
+        gradients: of its layers, `gradients[i]` of layer i, all finite in the trials that are live; under
             momentum times -lr, which is best multiplied in where the backward pass begins. Used up.
         rule: the update rule.
         live: who moves.
@@ -143,17 +155,16 @@ def descend(
     if not everyone:
         if on_cpu and not live.any():
             return
-        parts = (t for f in factors for t in (f.x, f.delta, f.biases, f.scales) if t is not None)
-        for tensor in {id(t): t for t in parts}.values():
+        for tensor in {id(t): t for g in gradients for t in _parts(g)}.values():
             _blank_(tensor, live)
         rule = _keeping(rule, live, next(iter(params.values())).dtype)
-    for i, factor in enumerate(factors):
-        summed = {"bias": factor.delta if factor.biases is None else factor.biases}
-        if factor.scales is not None:
-            summed["scale"] = factor.scales
-        gradients: dict[str, Factor | Tensor] = {f"{i}.weight": factor}
-        gradients |= {f"{i}.{kind}": rows for kind, rows in summed.items()}
-        for name, own in gradients.items():
+    for i, gradient in enumerate(gradients):
+        summed = {"bias": gradient.biases if gradient.biases is not None else gradient.delta}
+        if isinstance(gradient, Factor) and gradient.scales is not None:
+            summed["scale"] = gradient.scales
+        of_names: dict[str, Gradient | Tensor] = {f"{i}.weight": gradient}
+        of_names |= {f"{i}.{kind}": rows for kind, rows in summed.items()}
+        for name, own in of_names.items():
             if isinstance(rule, Momentum):
                 step = _momentum_step(moments[f"velocity.{name}"], own, rule.momentum)
             else:
@@ -183,8 +194,10 @@ def _keeping(rule: Momentum | Adam, live: Tensor, dtype: torch.dtype) -> Momentu
     return dataclasses.replace(rule, fresh1=moving * rule.fresh1, fresh2=moving * rule.fresh2)
 
 
-def _momentum_step(v: Tensor, gradient: Factor | Tensor, momentum: Rate) -> Tensor:
+def _momentum_step(v: Tensor, gradient: Gradient | Tensor, momentum: Rate) -> Tensor:
     """Return v <- momentum v - lr g, which is also the step."""
+    if isinstance(gradient, Whole):
+        return v.mul_(_rate(momentum, v)).add_(gradient.weights)
     alone = v.dim() == (2 if isinstance(gradient, Factor) else 1)
     if isinstance(momentum, Tensor) or not alone:  # no product takes one factor a trial
         v.mul_(_rate(momentum, v))
@@ -202,9 +215,12 @@ def _ones(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.ones(n, dtype=dtype, device=device)
 
 
-def _adam_step(name: str, moments: Params, gradient: Factor | Tensor, rule: Adam) -> Tensor:
+def _adam_step(name: str, moments: Params, gradient: Gradient | Tensor, rule: Adam) -> Tensor:
     """Return Adam's step. Source: Kingma and Ba 2015, Algorithm 1."""
-    g = torch.matmul(gradient.x.mT, gradient.delta) if isinstance(gradient, Factor) else gradient.sum(-2)
+    if isinstance(gradient, Whole):
+        g = gradient.weights
+    else:
+        g = torch.matmul(gradient.x.mT, gradient.delta) if isinstance(gradient, Factor) else gradient.sum(-2)
     m = moments[f"first.{name}"].lerp_(g, _rate(rule.fresh1, g))
     v = moments[f"second.{name}"].lerp_(g.square_(), _rate(rule.fresh2, g))
     deviation = torch.div(v, _rate(rule.gathered2, g), out=g).sqrt_().add_(_rate(rule.eps, g))

@@ -12,9 +12,10 @@ from torch.nn.functional import logsigmoid
 from gansearch.config import TrialConfig
 from gansearch.core import losses
 from gansearch.core.discriminator import discriminate, discriminator_deltas, image_slope
-from gansearch.core.generator import generate, generator_factors
+from gansearch.core.generator import generate, generator_gradients
+from gansearch.core.layers import Factor, Gradient
 from gansearch.core.networks import Params
-from gansearch.core.tape import Factor, Tape
+from gansearch.core.tape import Tape
 from tests.core import games
 from tests.core.games import shapes, small, start
 
@@ -51,8 +52,10 @@ def autograd(loss: torch.Tensor, params: Params) -> Params:
     return dict(zip(params, torch.autograd.grad(loss, list(params.values()), retain_graph=True), strict=True))
 
 
-def products(factors: Sequence[Factor]) -> Params:
+def products(gradients: Sequence[Gradient]) -> Params:
     """Return the gradients that the factors stand for."""
+    factors = [g for g in gradients if isinstance(g, Factor)]
+    assert len(factors) == len(gradients)
     weights = {f"{i}.weight": factor.x.mT @ factor.delta for i, factor in enumerate(factors)}
     return weights | {f"{i}.bias": factor.delta.sum(-2) for i, factor in enumerate(factors)}
 
@@ -97,7 +100,7 @@ def test_both_networks_gradients_are_those_of_autograd(
 
     slope = losses.discriminator_slope(logits) / m
     deltas = discriminator_deltas(nets, state.d, tape, masks, slope)
-    factors = [Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)]
+    factors: list[Gradient] = [Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)]
     assert_same(products(factors), autograd(loss_d, d))
 
     for objective, loss_g in (
@@ -109,7 +112,7 @@ def test_both_networks_gradients_are_those_of_autograd(
         in_images = image_slope(nets, state.d, fake_masks, deltas)
         (expected,) = torch.autograd.grad(loss_g, images, retain_graph=True)
         torch.testing.assert_close(in_images, expected, rtol=TOLERANCE, atol=TOLERANCE)
-        factors = generator_factors(nets, state.g, g_tape, own_images, in_images)
+        factors = generator_gradients(nets, state.g, g_tape, own_images, in_images)
         assert_same(products(factors), autograd(loss_g, g))
 
 
@@ -133,7 +136,7 @@ def test_gradients_agree_with_finite_differences(output: str, masked: bool) -> N
     deltas = discriminator_deltas(nets, state.d, tape, masks, weights)
     d_grads = products([Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)])
     in_images = image_slope(nets, state.d, masks, deltas)
-    g_grads = products(generator_factors(nets, state.g, g_tape, images, in_images))
+    g_grads = products(generator_gradients(nets, state.g, g_tape, images, in_images))
 
     step = 1e-6
     for params, grads in ((state.g, g_grads), (state.d, d_grads)):
@@ -209,7 +212,7 @@ def test_stacked_gradients_are_each_networks_own() -> None:
         for_d = products([Factor(a, b) for a, b in zip(tape.inputs, deltas, strict=True)])
         own, slope = [mask[..., m:, :] for mask in masks], losses.generator_slope(logits[..., m:], 1.0)
         back = image_slope(nets, d, own, discriminator_deltas(nets, d, tape.second_half(), own, slope))
-        return [products(generator_factors(nets, g, g_tape, images, back)), for_d]
+        return [products(generator_gradients(nets, g, g_tape, images, back)), for_d]
 
     together = both(state.g, state.d, z, x, masks)
     for i, (own, batch) in enumerate(zip(states, batches, strict=True)):

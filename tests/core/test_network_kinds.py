@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
 from gansearch.config import TrialConfig
 from gansearch.core import losses, networks
-from gansearch.core.discriminator import discriminate, discriminator_deltas, image_slope
-from gansearch.core.generator import Given, generate, generator_factors
+from gansearch.core.discriminator import discriminate, discriminator_deltas, discriminator_gradients, image_slope
+from gansearch.core.generator import Given, generate, generator_gradients
+from gansearch.core.layers import Gradient, Whole
 from gansearch.core.networks import Networks, Params
-from gansearch.core.tape import Factor, Tape
+from gansearch.core.tape import Tape
 from tests.core import games, plain_networks
 from tests.core.games import draws, small
 
@@ -92,10 +95,13 @@ def leaves(params: Params) -> Params:
     return {name: p.clone().requires_grad_() for name, p in params.items()}
 
 
-def of_factors(factors: list[Factor]) -> Params:
-    """Return the gradients that factors stand for."""
+def written_down(gradients: Sequence[Gradient]) -> Params:
+    """Return the gradients of every parameter."""
     out: Params = {}
-    for i, factor in enumerate(factors):
+    for i, factor in enumerate(gradients):
+        if isinstance(factor, Whole):
+            out |= {f"{i}.weight": factor.weights, f"{i}.bias": factor.biases.sum(-2)}
+            continue
         out[f"{i}.weight"] = factor.x.mT @ factor.delta
         out[f"{i}.bias"] = (factor.delta if factor.biases is None else factor.biases).sum(-2)
         if factor.scales is not None:
@@ -134,9 +140,9 @@ def test_gradients_are_those_of_automatic_differentiation(kind: str) -> None:
     back = image_slope(nets, state.d, halves[1], deltas)
     (expected_back,) = torch.autograd.grad(loss_g, images, retain_graph=True)
     torch.testing.assert_close(back, expected_back, rtol=TOLERANCE, atol=TOLERANCE)
-    found_g = of_factors(generator_factors(nets, state.g, g_tape, own_images, back))
+    found_g = written_down(generator_gradients(nets, state.g, g_tape, own_images, back))
     deltas = discriminator_deltas(nets, state.d, tape, game.masks, losses.discriminator_slope(logits) / M, use_up=True)
-    found_d = of_factors([Factor(x, delta) for x, delta in zip(tape.inputs, deltas, strict=True)])
+    found_d = written_down(discriminator_gradients(nets, tape, deltas))
     assert_same(found_d, _gradients_of(loss_d, d))
     assert_same(found_g, _gradients_of(loss_g, g))
 

@@ -14,8 +14,8 @@ from hypothesis import given
 
 from gansearch.config import MomentumConfig
 from gansearch.core import updates
+from gansearch.core.layers import Factor
 from gansearch.core.networks import Params
-from gansearch.core.tape import Factor
 from gansearch.core.updates import Adam, Momentum
 from tests.core import games
 
