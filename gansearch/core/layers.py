@@ -11,6 +11,7 @@ Goodfellow et al. 2014 for CIFAR-10 (the deconvolution and its untied biases).
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch.nn.functional import conv2d, fold, max_pool2d, unfold
@@ -180,11 +181,12 @@ class Convolution:
     def _backward(self, weight: Tensor, images: Tensor, delta: Tensor, *, of_images: bool) -> Tensor:
         """Return the gradient in images, else that in kernels, of trials side by side as groups."""
         slope, one = _channels(delta, self.fan_out, self.convolved), [1, 1]
-        found: tuple[Tensor, Tensor, None] = aten.convolution_backward(
+        found: Any = aten.convolution_backward(
             *(slope, images, self._kernels(weight), None, one, [self.pad] * 2, one),
             *(False, [0, 0], _trials(weight), [of_images, not of_images, False]),
         )
-        return found[0 if of_images else 1]
+        gradient: Tensor = found[0 if of_images else 1]
+        return gradient
 
     def pool_units(self, units: Tensor) -> tuple[Tensor, Tensor]:
         """Return the largest unit of each window, [*trials, m, out_units], and where in its image it was."""
