@@ -18,7 +18,7 @@ from analysis.contestant_names import Name, read_name
 from analysis.example_scores import ExampleScores, read_example_scores
 from analysis.plan import planned_base, planned_confirm_seeds
 from analysis.records import Row, records
-from analysis.selection import Choice
+from analysis.selection import Choice, check_one_fold
 from gansearch import results, schema
 from gansearch.errors import ResultsError, nearest
 from gansearch.storage import Location, location
@@ -141,6 +141,7 @@ def _read(given: str, skip_damaged: bool) -> Run:
             f"{given} has no confirmed configuration: {problem}",
             hint=f"gansearch confirm {given}; a score of the search is one seed, and the best of many",
         )
+    check_one_fold(confirm, given)
     return Run(
         place=place,
         choice=choice,

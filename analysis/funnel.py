@@ -23,7 +23,7 @@ from analysis.ledger import read_ledger
 from analysis.plan import planned_base, planned_confirm_seeds, searched_parameters
 from analysis.records import Row, arrow_records
 from analysis.seed_counts import count_seeds
-from analysis.selection import Choice
+from analysis.selection import Choice, check_one_fold
 from gansearch import results, schema
 from gansearch.config import parameters
 from gansearch.errors import ResultsError
@@ -57,6 +57,7 @@ def funnel(run: Location | str, *, skip_damaged: bool = False) -> Funnel:
         problem = "none of its confirm trials has ended" if confirm else "no confirm row is in its trials"
         raise ResultsError(f"{run} has no confirmed configuration: {problem}", hint=f"gansearch confirm {run}")
 
+    check_one_fold(confirm, run)
     order = _order(choice, confirm)
     tables = _by_protocol(confirm, order)
     ranked = tables.pop(choice.protocol_id)

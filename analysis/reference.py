@@ -32,7 +32,9 @@ _COLUMNS = {
     "digits": "Digits 8x8",
     "fashion_mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",
+    "cifar10_contrast": "CIFAR-10, normalised contrast",
     "lfwcrop48": "LFWcrop faces 48x48",
+    "tfd48": "TFD",
 }
 """Of data sets. Faces of LFWcrop are not those of the Toronto Face Database, and never stand in its column."""
 

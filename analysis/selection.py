@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ from analysis.ranking import STATUSES, Candidate, Ranking
 from analysis.trial_columns import Texts, TrialColumns
 from gansearch import schema
 from gansearch.errors import ResultsError
+from gansearch.storage import Location
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,11 +164,12 @@ def _check_scores(trials: TrialColumns, complete: Truths) -> None:
         raise ResultsError(
             f"trial {trials.config.at(row)} with seed {trials.seed[row]} is COMPLETE without a finite score"
         )
-    check_data(trials.digest, complete)
+    for fold in np.unique(trials.fold[complete]):
+        check_data(trials.digest, complete & (trials.fold == fold))
 
 
 def check_data(digest: Texts, rows: Truths) -> None:
-    """Raise ResultsError unless some rows are all of the same validation images.
+    """Raise ResultsError unless some rows, of one fold, are all of the same validation images.
 
     Args:
         digest: digests of the validation images.
@@ -180,6 +182,16 @@ def check_data(digest: Texts, rows: Truths) -> None:
         raise ResultsError(
             "rows of different data cannot be ranked together: "
             f"their validation images have the digests {' and '.join(digests)}"
+        )
+
+
+def check_one_fold(rows: Sequence[Row], run: Location | str) -> None:
+    """Raise ResultsError where confirm trials are of several folds: what is said of seeds would be said of those."""
+    folds = sorted({row["fold"] for row in rows})
+    if len(folds) > 1:
+        raise ResultsError(
+            f"the confirm trials of {run} are of {len(folds)} folds, and a comparison over seeds takes one",
+            hint=f"`gansearch table1 {run}` has the mean and the standard error over folds",
         )
 
 

@@ -84,6 +84,12 @@ def _check_columns(found: Sequence[Confirmed]) -> None:
     for one, other in itertools.combinations(found, 2):
         if one.dataset != other.dataset:
             continue
+        if one.folds != other.folds:
+            raise ResultsError(
+                f"the column {reference.column_name(one.dataset)} would mix folds: {one.label} was scored on "
+                f"{_folds(one)}, {other.label} on {_folds(other)}",
+                hint="make a table of each",
+            )
         # Of test first: it is what the column shows.
         for split, what in (("test", "test images"), ("valid", "validation images"), ("train", "training images")):
             if one.digests[split] != other.digests[split]:
@@ -92,6 +98,10 @@ def _check_columns(found: Sequence[Confirmed]) -> None:
                     f"{one.label} have the digest {one.digests[split]}, those of {other.label} {other.digests[split]}",
                     hint="make a table of each",
                 )
+
+
+def _folds(of: Confirmed) -> str:
+    return f"fold{'s' if len(of.folds) > 1 else ''} {', '.join(map(str, of.folds))}"
 
 
 def _descriptions(found: Sequence[Confirmed]) -> dict[str, str]:
@@ -171,10 +181,13 @@ def _contrasts(leader: Score, others: Sequence[Score], split: str) -> list[Contr
 
 
 def _columns(found: Sequence[Confirmed], protocol_id: str) -> list[tuple[str, Confirmed]]:
-    """Return the columns in which a protocol has scores, each with the first run that has one there."""
+    """Return the columns in which a protocol has scores, each with the first run that has one there.
+
+    Those whose means are over several folds are left out: a calibration is of one.
+    """
     first: dict[str, Confirmed] = {}
     for one in found:
-        if protocol_id in one.protocols:
+        if protocol_id in one.protocols and len(one.folds) == 1:
             first.setdefault(reference.column_name(one.dataset), one)
     return list(first.items())
 

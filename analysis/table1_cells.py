@@ -103,6 +103,8 @@ def _cells(table: Table1, row: TableRow, separator: str) -> tuple[str, ...]:
     seeds = max(len(score.per_seed) for score in row.scores.values())
     interval = row.counts.bad_share_interval
     bad = f"{row.counts.bad}/{row.counts.ended}{separator}[{interval.low:.2f}, {interval.high:.2f}]"
+    if (folds := max(score.folds for score in row.scores.values())) > 1:
+        return (label, *means, *leader, f"{folds} folds", bad)
     planned = f"/{row.planned_seeds}" if row.planned_seeds is not None and seeds < row.planned_seeds else ""
     return (label, *means, *leader, f"{seeds}{planned}", bad)
 

@@ -50,9 +50,11 @@ class Score:
         se_examples: standard error over test images, of one seed's score (mean over the seeds).
         se_seeds: standard error over training seeds.
         se_folds: standard error over folds.
+        folds: folds that the mean is over; 1 where the data have one.
         test_n: test images; None where it was not printed.
         valid_n: validation images that sigma was chosen on; None where it was not printed.
-        per_seed: each completed seed's mean, in the order of the seeds; empty where it is not a run's.
+        per_seed: each completed seed's mean, in the order of the seeds; of several folds each fold's mean over seeds;
+            empty where it is not a run's.
         valid_mean: mean validation log-likelihood, over the completed seeds where there are several; None for a
             published score.
         valid_se_examples: its standard error over validation images, as `se_examples`.
@@ -69,6 +71,7 @@ class Score:
     se_examples: float | None = None
     se_seeds: float | None = None
     se_folds: float | None = None
+    folds: int = 1
     test_n: int | None = None
     valid_n: int | None = None
     per_seed: tuple[float, ...] = ()
@@ -84,7 +87,7 @@ class Score:
 
     @property
     def interval(self) -> statistics.Interval | None:
-        """95% t interval over training seeds, in nats; None for fewer than 2 seeds."""
+        """95% t interval over training seeds, or over folds, in nats; None for fewer than 2."""
         return statistics.t_interval(self.per_seed)
 
 

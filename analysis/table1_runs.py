@@ -23,7 +23,7 @@ from gansearch.errors import ResultsError
 from gansearch.protocols import PROTOCOLS, Protocol
 from gansearch.storage import Location
 
-_MODEL = "Adversarial nets"
+_MODEL, _CONDITIONAL = "Adversarial nets", "Conditional adversarial nets"
 _DATA_COLUMNS = ("cfg_dataset_name", *DIGESTS.values())
 _COLUMNS = (
     *schema.TRIALS.key,
@@ -34,6 +34,7 @@ _COLUMNS = (
     "sigma_at_edge",
     "collapsed",
     "weights_digest",
+    "cfg_condition_on",
     *_DATA_COLUMNS,
     "protocol_json",
 )
@@ -52,7 +53,8 @@ class Confirmed:
         run: the run directory, as it was given.
         label: what it is called.
         dataset: name of its data set.
-        digests: digest of each split of it; None where the rows do not say.
+        digests: digest of each split of it, of its first fold; None where the rows do not say.
+        folds: the folds that it was scored on.
         rows: its confirmed configuration under each protocol.
         protocols: the protocols by id, in the order of the rows.
         evaluations: the test evaluations in its ledger; None without one.
@@ -66,6 +68,7 @@ class Confirmed:
     label: str
     dataset: str
     digests: Mapping[str, str | None]
+    folds: tuple[int, ...]
     rows: tuple[TableRow, ...]
     protocols: Mapping[str, Protocol]
     evaluations: frozenset[Key] | None
@@ -123,7 +126,7 @@ def confirmed(run: Location | str, label: str, *, skip_damaged: bool = False) ->
     for p in order:
         at_edge = 0 if p == choice.protocol_id else count_at_edge(by_protocol[p])  # the choice told of its own
         completed = sum(r["status"] == schema.COMPLETE for r in by_protocol[p])
-        own_notes = [*edge_note(at_edge, completed), *_score_notes(scored[p], completed, protocols[p])]
+        own_notes = [*edge_note(at_edge, completed), *_score_notes(scored[p], by_protocol[p], protocols[p])]
         notes += [f"under {p}, {note}" for note in own_notes]
     made, unread = read_ledger(run, skip_damaged=skip_damaged)
     return Confirmed(
@@ -131,6 +134,7 @@ def confirmed(run: Location | str, label: str, *, skip_damaged: bool = False) ->
         label=label,
         dataset=dataset,
         digests=digests,
+        folds=tuple(sorted({row["fold"] for row in rows})),
         rows=tuple(scored[p] for p in order),
         protocols={p: protocols[p] for p in order},
         evaluations=made,
@@ -168,14 +172,15 @@ def _protocol(rows: Sequence[Row], run: Location | str) -> Protocol:
 
 def _data(rows: Sequence[Row], run: Location | str) -> tuple[str, dict[str, str | None]]:
     """Return the data set of scored rows and the digests of its splits; ResultsError where it is not one."""
-    of = {tuple(row[name] for name in _DATA_COLUMNS): row for row in rows}
-    if len(of) > 1:
+    of = {(row["fold"], *(row[name] for name in _DATA_COLUMNS)): row for row in rows}
+    folds = {row["fold"] for row in rows}
+    if len(of) > len(folds) or len({row["cfg_dataset_name"] for row in rows}) > 1:
         seeds = " and ".join(str(row["seed"]) for row in list(of.values())[:2])
         raise ResultsError(
             f"{run}: the confirm seeds of {rows[0]['config_id']} were not all scored on the same images, those of "
             f"seeds {seeds} differ, and their mean says nothing"
         )
-    (dataset, *digests), *_ = of
+    _, dataset, *digests = min(of, key=lambda key: key[0])
     return str(dataset), dict(zip(DIGESTS, digests, strict=True))
 
 
@@ -184,12 +189,15 @@ def _row(label: str, protocol: Protocol, protocol_id: str, rows: Sequence[Row], 
     scored = [row for row in rows if is_scored(row)]
     if not scored:
         return None
-    values, valid = (tuple(r[f"{split}_ll_mean"] for r in scored) for split in ("test", "valid"))
-    first = scored[0]
+    values, valid = (_units(scored, f"{split}_ll_mean") for split in ("test", "valid"))
+    first, folds = scored[0], len({r["fold"] for r in rows})
+    error = statistics.standard_error(values)
     score = Score(
         mean=statistics.mean(values),
         se_examples=_mean_error(scored, "test"),
-        se_seeds=statistics.standard_error(values),
+        se_seeds=error if folds == 1 else None,
+        se_folds=error if folds > 1 else None,
+        folds=folds,
         test_n=first["test_n"],
         valid_n=first["valid_n"],
         per_seed=values,
@@ -201,7 +209,7 @@ def _row(label: str, protocol: Protocol, protocol_id: str, rows: Sequence[Row], 
     )
     return TableRow(
         kind=Kind.RUN,
-        model=_MODEL,
+        model=_CONDITIONAL if first["cfg_condition_on"] == "labels" else _MODEL,
         protocol_id=protocol_id,
         scores={reference.column_name(str(first["cfg_dataset_name"])): score},
         run=label,
@@ -211,6 +219,19 @@ def _row(label: str, protocol: Protocol, protocol_id: str, rows: Sequence[Row], 
     )
 
 
+def _units(scored: Sequence[Row], name: str) -> tuple[float, ...]:
+    """Return what a mean and its error are over: seeds, or where there are several folds the mean of each over seeds.
+
+    The paper's protocol for the Toronto Face Database: sigma is chosen on each fold, the error is over folds.
+    """
+    by_fold: dict[int, list[float]] = collections.defaultdict(list)
+    for row in scored:
+        by_fold[row["fold"]].append(row[name])
+    if len(by_fold) == 1:
+        return tuple(row[name] for row in scored)
+    return tuple(statistics.mean(by_fold[fold]) for fold in sorted(by_fold))
+
+
 def _mean_error(rows: Sequence[Row], split: str) -> float | None:
     """Return the mean over seeds of the standard error over images; None where a seed has none."""
     errors = [row[f"{split}_ll_se_examples"] for row in rows]
@@ -218,11 +239,19 @@ def _mean_error(rows: Sequence[Row], split: str) -> float | None:
     return statistics.mean(known) if len(known) == len(errors) else None
 
 
-def _score_notes(row: TableRow, completed: int, protocol: Protocol) -> Iterable[str]:
+def _score_notes(row: TableRow, rows: Sequence[Row], protocol: Protocol) -> Iterable[str]:
     """Say where seeds lack a test score, and where there are fewer validation images than the protocol asks for."""
     asked = 0 if protocol.valid_subset == "all" else protocol.valid_count
+    completed = [r for r in rows if r["status"] == schema.COMPLETE]
     for score in row.scores.values():
-        if (lacking := completed - len(score.per_seed)) > 0:
-            yield f"{lacking} of {completed} completed seeds lack a finite test score; the mean is over the others"
+        if (lacking := len(completed) - sum(map(is_scored, completed))) > 0:
+            yield f"{lacking} of {len(completed)} completed seeds lack a finite test score; the mean is over the others"
+        if score.folds > 1:
+            seeds = len({r["seed"] for r in rows})
+            yield (
+                f"the mean is over {score.folds} folds, each with its own sigma and {seeds} seed"
+                f"{'s' if seeds > 1 else ''}; its standard error is over folds, whose training sets overlap, so it is "
+                "too small where they decide, and it knows of no spread over seeds but what is in the folds"
+            )
         if score.valid_n is not None and score.valid_n < asked:
             yield f"sigma was chosen on all {score.valid_n:,} validation images there are, not on {asked:,}"

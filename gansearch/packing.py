@@ -51,6 +51,14 @@ class _Entry:
     amid_epochs: bool = False
 
 
+_PackKey = tuple[Shape, int]
+
+
+def _pack_of(spec: TrialSpec) -> _PackKey:
+    """Return what trials must have in common to share a pack: the shape, and the images that they are trained on."""
+    return shape_of(spec.config), spec.fold
+
+
 class Engine:
     """Trials that run together on one device.
 
@@ -68,7 +76,7 @@ class Engine:
         self._data, self._recorder, self._placement = data, recorder, placement
         self.slots, self._asked = slots, slots
         self._short: dict[str, str] = {}
-        self._packs: dict[Shape, Pack] = {}
+        self._packs: dict[_PackKey, Pack] = {}
         self._running: dict[str, _Entry] = {}
         self._waiting: collections.deque[tuple[str, _Entry]] = collections.deque()
 
@@ -108,8 +116,8 @@ class Engine:
         reports: list[Reported] = []
         try:
             self._start(reports)
-            for shape in [shape for shape, pack in self._packs.items() if len(pack)]:
-                self._train(shape, reports)
+            for key in [key for key, pack in self._packs.items() if len(pack)]:
+                self._train(key, reports)
         except Exception as error:
             fault = fault_of(error) or error
             if not isinstance(fault, MemoryFaultError) or len(self.names) < 2:
@@ -144,9 +152,8 @@ class Engine:
         while self._waiting and len(self._running) < self.slots:
             name, entry = self._waiting.popleft()
             self._running[name] = entry
-            entry.trial = Trial(
-                entry.spec, self._data, self._recorder, self._placement, functools.partial(self._join, entry)
-            )
+            data = self._data.of_fold(entry.spec.fold)
+            entry.trial = Trial(entry.spec, data, self._recorder, self._placement, functools.partial(self._join, entry))
             report = entry.trial.start(repeat=entry.repeat)
             if report is None and entry.trial.epochs_to_report == 0:  # interrupted after the report that ended it
                 report = entry.trial.advance()
@@ -158,20 +165,20 @@ class Engine:
         self, entry: _Entry, config: TrialConfig, train: Tensor, levels: int, seed: int, labels: Tensor | None = None
     ) -> Slot:
         """Give a trial its place in the pack of its shape."""
-        pack = self._packs.setdefault(shape_of(config), Pack(train, levels, labels))
+        pack = self._packs.setdefault(_pack_of(entry.spec), Pack(train, levels, labels))
         entry.slot = pack.join(config, seed)
         return entry.slot
 
-    def _train(self, shape: Shape, reports: list[Reported]) -> None:
-        """Train the pack of a shape for an epoch; have those report whose reports are due."""
+    def _train(self, key: _PackKey, reports: list[Reported]) -> None:
+        """Train a pack for an epoch; have those report whose reports are due."""
         members = [
             (name, entry)
             for name, entry in self._running.items()
-            if entry.slot is not None and shape_of(entry.spec.config) == shape
+            if entry.slot is not None and _pack_of(entry.spec) == key
         ]
         for _, entry in members:
             entry.amid_epochs = True
-        self._packs[shape].train_epoch()
+        self._packs[key].train_epoch()
         for name, entry in members:
             self._trained(name, entry, reports)
 
@@ -193,7 +200,7 @@ class Engine:
 
     def _leave(self, entry: _Entry) -> None:
         if entry.slot is not None:
-            self._packs[shape_of(entry.spec.config)].leave(entry.slot)
+            self._packs[_pack_of(entry.spec)].leave(entry.slot)
             entry.slot = None
 
     def _set_aside(self, fault: MemoryFaultError) -> None:

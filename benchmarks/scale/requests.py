@@ -80,7 +80,7 @@ def _measure(trials: int, run: Location, log: Path) -> dict[str, Counts]:
     study, data = stand_in_study(trials), load("digits", data_dir=None)
     recorder, compactor = Recorder(run, claim), Compactor(run, claim)
     progress = Progress(study=study.name, stage="search", planned=trials)
-    observer = Observer(recorder, data.digests, progress, slots=1, searched=(), publish=lambda _: None)
+    observer = Observer(recorder, {0: data.digests}, progress, slots=1, searched=(), publish=lambda _: None)
     found: dict[str, Counts] = {name: collections.Counter() for name in (START, WORKER, END, MERGE)}
     for number in range(trials):
         spec = search_spec(study, Proposal(number=number, point=study.space.sample(number, study.seed)), 0)

@@ -53,6 +53,9 @@ def _add_confirm(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=integer(1), metavar="N", help="finalists by validation, instead of the plan's")
     parser.add_argument("--seeds", type=integer(1), metavar="N", help="fresh seeds of each, instead of the plan's")
     parser.add_argument(
+        "--folds", choices=("first", "all"), help="train each seed on the first fold or on all, instead of the plan's"
+    )
+    parser.add_argument(
         "--protocol",
         action="append",
         metavar="NAME",
@@ -70,12 +73,14 @@ def run_confirm(arguments: argparse.Namespace) -> int:
 
     run = arguments.run_directory
     with shown(run.name) as on_progress:
+        from gansearch.search.plan_files import confirmed_folds
         from gansearch.search.sweep import confirm
 
         result = confirm(
             run,
             top=arguments.top,
             seeds=arguments.seeds,
+            folds=arguments.folds,
             protocols=arguments.protocol,
             address=arguments.address,
             on_progress=on_progress,
@@ -85,6 +90,9 @@ def run_confirm(arguments: argparse.Namespace) -> int:
     if not result.complete:
         return ended(result, run, arguments)
     say(summary(result, run))
+    if confirmed_folds(run) > 1:
+        say(f"next: gansearch table1 {run}")
+        return 0
     return show(run, as_json=arguments.json)
 
 

@@ -41,15 +41,40 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--threads", type=integer(1), default=1, metavar="N", help="CPU threads; scores depend on them (default: 1)"
     )
     parser.add_argument("--protocol", metavar="NAME", help="the score protocol (default: the file's, else full)")
-    parser.add_argument("--fold", type=integer(0), default=0, metavar="F", help="of a data set with folds (default: 0)")
+    parser.add_argument(
+        "--fold", type=_fold, default=0, metavar="F", help="of a data set with folds, or `all` of them (default: 0)"
+    )
     add_track(parser)
     add_data(parser)
     add_json(parser)
 
 
 def run_train(arguments: argparse.Namespace) -> int:
-    """Train and score one configuration."""
+    """Train and score one configuration, on one fold of its data set or on each."""
     from gansearch.config_files import load_config_file
+    from gansearch.core.datasets import describe
+
+    file = load_config_file(arguments.config)
+    config = train_config(file, arguments)
+    name = config.dataset.name
+    folds = range(describe(name).folds) if arguments.fold == _ALL else [arguments.fold]
+    specs = [train_spec(file, config, arguments, fold) for fold in folds]
+    out: Location = arguments.out or Path("runs") / f"train-{config.config_id}-{specs[0].seed}"
+    trained = [_train(spec, out, arguments) for spec in specs]
+    if arguments.json:
+        emit_json({"run": str(out), "rows": [row for rows in trained for row in rows]})
+    else:
+        for rows in trained:
+            emit(row_summary(rows))
+            if len(trained) > 1:
+                emit("")
+        if len(trained) > 1:
+            emit(folds_summary([rows[0] for rows in trained]))
+    return 0 if all(rows[0]["status"] == "COMPLETE" for rows in trained) else 1
+
+
+def _train(spec: TrialSpec, out: Location, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train one trial, unless it has been trained there; return its rows."""
     from gansearch.core.datasets import describe, load
     from gansearch.fits import check_fits
     from gansearch.placement import Placement
@@ -59,34 +84,41 @@ def run_train(arguments: argparse.Namespace) -> int:
     from gansearch.tracking.following import prepare
     from gansearch.trial import Trial, run
 
-    spec = train_spec(load_config_file(arguments.config), arguments)
-    out: Location = arguments.out or Path("runs") / f"train-{spec.config.config_id}-{spec.seed}"
-    check_fits(spec.config, describe(spec.config.dataset.name, spec.fold), (*spec.protocols, spec.report_protocol))
-    data = load(
-        spec.config.dataset.name,
-        fold=spec.fold,
-        labels=spec.config.condition.on == "labels",
-        **data_options(arguments),
-    )
-    check_fits(spec.config, data)
+    config, name = spec.config, spec.config.dataset.name
+    check_fits(config, describe(name, spec.fold), (*spec.protocols, spec.report_protocol))
+    data = load(name, fold=spec.fold, labels=config.condition.on == "labels", **data_options(arguments))
+    check_fits(config, data)
     recorder = Recorder(out, track=destinations(arguments.track or (), out))
     placement = Placement(device=_device(arguments.device), threads=arguments.threads)
     placement.claim()  # a GPU that is not there is the user's mistake, not the trial's outcome
     outcome = Trial(spec, data, recorder, placement).outcome()
-    if outcome is not None:
-        say(f"{out} holds this trial already: nothing to train")
-        if outcome["status"] == FAILED:
-            say("hint: it failed there, and its row is shown; give another directory with --out to try it again")
-        rows = recorder.rows(spec.key, [p.id for p in spec.protocols])
-    else:
-        say(f"training {spec.config.config_id} with seed {spec.seed} on {placement.device} into {out}")
+    if outcome is None:
+        fold = f", fold {spec.fold}," if data.fold or arguments.fold == _ALL else ""
+        say(f"training {config.config_id} with seed {spec.seed}{fold} on {placement.device} into {out}")
         prepare(recorder.track)
-        rows = run(spec, data, recorder, placement, teller(spec.config.algorithm.epochs))
-    if arguments.json:
-        emit_json({"run": str(out), "rows": rows})
-    else:
-        emit(row_summary(rows))
-    return 0 if rows[0]["status"] == "COMPLETE" else 1
+        return run(spec, data, recorder, placement, teller(config.algorithm.epochs))
+    say(f"{out} holds this trial already: nothing to train")
+    if outcome["status"] == FAILED:
+        say("hint: it failed there, and its row is shown; give another directory with --out to try it again")
+    return recorder.rows(spec.key, [p.id for p in spec.protocols])
+
+
+def folds_summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the mean over folds of trials, one a fold, as text; each chose its own sigma."""
+    from analysis import statistics
+
+    scored = [row for row in rows if row["status"] == "COMPLETE"]
+    if not scored:
+        return f"no fold of {len(rows)} completed"
+    values = [row["valid_ll_mean"] for row in scored]
+    error = statistics.standard_error(values)
+    sigmas = ", ".join(f"{row['sigma']:.4f}" for row in scored)
+    lines = [
+        ("folds", f"{len(scored)} of {len(rows)} completed, sigma {sigmas}"),
+        ("valid_ll_mean", f"{statistics.mean(values):.2f} nats, mean over folds"),
+        ("valid_ll_se_folds", "unknown" if error is None else f"{error:.2f} nats"),
+    ]
+    return "\n".join(f"{name:<20}  {value}" for name, value in lines)
 
 
 def changed_config(config: TrialConfig, settings: Sequence[str]) -> TrialConfig:
@@ -110,24 +142,35 @@ def changed_config(config: TrialConfig, settings: Sequence[str]) -> TrialConfig:
     return changed
 
 
-def train_spec(file: ConfigFile, arguments: argparse.Namespace) -> TrialSpec:
-    """Return the trial that a configuration file and the options ask for."""
+def train_config(file: ConfigFile, arguments: argparse.Namespace) -> TrialConfig:
+    """Return the configuration that a file and the options ask for."""
+    config = changed_config(file.config, arguments.set)
+    return config if arguments.epochs is None else config.replace({"algorithm.epochs": arguments.epochs})
+
+
+def train_spec(file: ConfigFile, config: TrialConfig, arguments: argparse.Namespace, fold: int) -> TrialSpec:
+    """Return the trial that a configuration file and the options ask for, on one fold."""
     from gansearch.protocols import protocol
     from gansearch.spec import TrialSpec
 
-    config = changed_config(file.config, arguments.set)
-    if arguments.epochs is not None:
-        config = config.replace({"algorithm.epochs": arguments.epochs})
     final = protocol(arguments.protocol) if arguments.protocol else file.protocol or protocol("full")
     seeds = (seed for seed in (arguments.seed, file.seed) if seed is not None)
     return TrialSpec(
         config=config,
         seed=next(seeds, 0),
         stage="train",
-        fold=arguments.fold,
+        fold=fold,
         protocols=(final,),
         report_protocol=file.report_protocol or protocol("report"),
     )
+
+
+_ALL = "all"
+
+
+def _fold(text: str) -> int | str:
+    """Return a fold's number, or `all`."""
+    return _ALL if text == _ALL else integer(0)(text)
 
 
 def _device(name: str | None) -> str:

@@ -87,6 +87,7 @@ class Dataset:
         fold: which of its folds this is, from 0.
         space: what values are, as in `DatasetInfo`.
         train_labels: classes of the training images, uint8 [n_train]; None where there are none or nobody asked.
+        others: the data set's other folds, where somebody asked for all of them.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Dataset:
     fold: int = 0
     space: str = UNIT
     train_labels: NDArray[np.uint8] | None = None
+    others: tuple[Dataset, ...] = ()
 
     @property
     def dim(self) -> int:
@@ -111,8 +113,19 @@ class Dataset:
         return len(self.train)
 
     def without_test(self) -> Dataset:
-        """Return the data set with its test images locked away, as search-stage trials are given it."""
-        return dataclasses.replace(self, test=None)
+        """Return the data set with its test images locked away, as search-stage trials are given it; no other folds."""
+        return dataclasses.replace(self, test=None, others=())
+
+    def of_fold(self, fold: int) -> Dataset:
+        """Return one of the folds that are here.
+
+        Raises:
+            DataError: when it is not here.
+        """
+        for one in (self, *self.others):
+            if one.fold == fold:
+                return one
+        raise DataError(f"fold {fold} of '{self.name}' was not loaded")
 
 
 def _digits(_data_dir: Path, _download: bool) -> Splits:

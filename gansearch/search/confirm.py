@@ -15,7 +15,7 @@ from gansearch.errors import ResultsError
 from gansearch.recorder import Recorder
 from gansearch.rows import Row
 from gansearch.search.history import Tried, row_config
-from gansearch.search.specs import confirm_spec
+from gansearch.search.specs import confirm_specs
 from gansearch.search.study import Study
 from gansearch.storage import Location
 
@@ -73,8 +73,7 @@ def check_scored(run: Location, study: Study) -> None:
     recorder = Recorder(run)
     lacking: collections.Counter[str] = collections.Counter()
     for config in finalists(run, study).configs:
-        for replicate in range(study.confirm.seeds):
-            key = confirm_spec(study, config, replicate).key
+        for key in (spec.key for spec in confirm_specs(study, config)):
             found = {p.name: recorder.rows(key, [p.id]) for p in study.confirm.protocols}
             if any(row["status"] == schema.COMPLETE for rows in found.values() for row in rows):
                 lacking.update(name for name, rows in found.items() if not rows)
@@ -92,7 +91,7 @@ def confirm_history(run: Location, study: Study, configs: Sequence[TrialConfig])
     found = []
     for number, config in enumerate(configs):
         ended, todo = [], []
-        for spec in (confirm_spec(study, config, replicate) for replicate in range(study.confirm.seeds)):
+        for spec in confirm_specs(study, config):
             rows = recorder.rows(spec.key, ids)
             if _has_ended(rows, len(ids)):
                 ended.append(rows[0])

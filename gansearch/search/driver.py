@@ -206,7 +206,7 @@ class Driver:
             searcher=SpecSearcher(
                 Listed(()),
                 len(tried),
-                study.confirm.seeds,
+                study.confirm.seeds * len(study.confirm_folds),
                 lambda proposal, replicate: search_spec(study, proposal, replicate),
                 tried,
                 self._limit,
@@ -246,7 +246,7 @@ class Driver:
         prepare(track)
         observer = Observer(
             Recorder(self._run, self._lease.claim.id, study.limits.storage_patience, track),
-            self._data.digests,
+            {data.fold: data.digests for data in (self._data, *self._data.others)},
             progress,
             slots=self._limit(),
             searched=tuple(p.name for p in study.space.parameters),

@@ -96,7 +96,7 @@ def estimate(study: Study, *, data_dir: Path | None = None) -> Estimate | None:
     least_epochs, finishers = _least(study, trials)
     least = least_epochs * per_epoch + finishers * speed.score
     confirm_trial = study.epochs * per_epoch + speed.confirm_score
-    confirm_trials = study.confirm.seeds * (study.confirm.top + 1)
+    confirm_trials = study.confirm.seeds * len(study.confirm_folds) * (study.confirm.top + 1)
     confirm_wall = math.ceil(confirm_trials / concurrent) * confirm_trial
     # A trial that runs to its end runs alone in its slot, however many there are.
     search_wall = (max(least / concurrent, whole), math.ceil(trials / concurrent) * whole)

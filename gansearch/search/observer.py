@@ -37,7 +37,7 @@ class Observer(tune.Callback):
 
     Args:
         recorder: the run directory.
-        digests: digest of each split of the data set, by its name.
+        digests: of each fold of the data set the digest of each split, by its name.
         progress: what is known of the stage before it starts: trials that ended earlier, and the best of them.
         slots: trials that run at a time, at most.
         searched: names of the searched parameters, for display.
@@ -53,7 +53,7 @@ class Observer(tune.Callback):
     def __init__(
         self,
         recorder: Recorder,
-        digests: Mapping[str, str],
+        digests: Mapping[int, Mapping[str, str]],
         progress: Progress,
         *,
         slots: int,
@@ -225,7 +225,7 @@ class Observer(tune.Callback):
         Not from a row with an outcome: its scores are those of one protocol.
         """
         left = next((row for row in rows if row["status"] in schema.UNFINISHED), None)
-        return self._drafts.get(trial_id) or left or draft_row(spec, self._digests)
+        return self._drafts.get(trial_id) or left or draft_row(spec, self._digests[spec.fold])
 
     def _end(self, trial_id: str, status: str) -> None:
         self.ended[status] += 1

@@ -51,7 +51,7 @@ def write_plan(study: Study, data: Dataset, run: Location) -> None:
         "name": study.name,
         "created": _now(),
         "versions": versions(),
-        "data": {"name": data.name, **data.digests},
+        "data": {"name": data.name, **_digests(data)},
         "study": study.to_dict(),
     }
     storage.write_text(path, dump_yaml(plan))
@@ -146,7 +146,12 @@ def extended(plan: Plan, run: Location, num_trials: int | None, space: str | Non
 
 
 def with_confirm(
-    study: Study, *, top: int | None = None, seeds: int | None = None, protocols: list[str] | None = None
+    study: Study,
+    *,
+    top: int | None = None,
+    seeds: int | None = None,
+    folds: str | None = None,
+    protocols: list[str] | None = None,
 ) -> Study:
     """Return a study with another confirm stage.
 
@@ -154,7 +159,7 @@ def with_confirm(
         ConfigError: when it cannot be run so.
     """
     content = study.to_dict()
-    options = {"top": top, "seeds": seeds, "protocols": protocols}
+    options = {"top": top, "seeds": seeds, "folds": folds, "protocols": protocols}
     content["confirm"] |= {key: value for key, value in options.items() if value is not None}
     changed = Study.parse(content, study.name)
     if changed.confirm.seeds == 0:
@@ -162,15 +167,26 @@ def with_confirm(
     return changed
 
 
+def confirmed_folds(run: Location) -> int:
+    """Return how many folds the confirm stage of a run's plan trains on."""
+    return len(read_plan(run).study.confirm_folds)
+
+
 def check_data(plan: Plan, data: Dataset) -> None:
     """Raise ResultsError unless the data are those that the sweep was started with."""
-    for split, digest in data.digests.items():
-        if plan.data.get(split) != digest:
+    for split, digest in _digests(data).items():
+        if plan.data.get(split, digest if "_fold_" in split else None) != digest:  # folds may be asked for later
             raise ResultsError(
                 f"the {split} split of {data.name} is not the one that the sweep was started with "
                 f"(digest {digest}, then {plan.data.get(split)}), so its scores would not compare",
                 hint="give the data directory that it was started with",
             )
+
+
+def _digests(data: Dataset) -> dict[str, str]:
+    """Return the digest of each split, those of other folds with the fold's number."""
+    others = {f"{split}_fold_{one.fold}": digest for one in data.others for split, digest in one.digests.items()}
+    return {**data.digests, **others}
 
 
 def changed_versions(plan: Plan) -> list[str]:

@@ -105,15 +105,18 @@ class Confirm:
         top: configurations that validation chooses, 1 or more; the base is confirmed beside them.
         seeds: fresh seeds, 0 or more; 0 leaves the stage out.
         protocols: protocols of the test scores, the study's final one among them.
+        folds: `first`, the fold that the search used, or `all` folds of the data set, each seed trained on each.
     """
 
     top: int = 3
     seeds: int = 3
+    folds: str = "first"
     protocols: tuple[Protocol, ...] = (PROTOCOLS["full"], PROTOCOLS["published-2014"])
 
     def __post_init__(self) -> None:
         require(self.top >= 1, "confirm.top", "1 or more", self.top)
         require(self.seeds >= 0, "confirm.seeds", "0 or more", self.seeds)
+        require(self.folds in ("first", "all"), "confirm.folds", "first or all", repr(self.folds))
         ids = [p.id for p in self.protocols]
         require(len(set(ids)) == len(ids) > 0, "confirm.protocols", "one or more, all different", ids)
 

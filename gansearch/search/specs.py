@@ -24,12 +24,19 @@ def search_spec(study: Study, proposal: Proposal, replicate: int) -> TrialSpec:
     )
 
 
-def confirm_spec(study: Study, config: TrialConfig, replicate: int) -> TrialSpec:
+def confirm_specs(study: Study, config: TrialConfig) -> list[TrialSpec]:
+    """Return all confirm trials of a configuration: each of its seeds on each fold."""
+    replicates = range(study.confirm.seeds)
+    return [confirm_spec(study, config, replicate, fold) for replicate in replicates for fold in study.confirm_folds]
+
+
+def confirm_spec(study: Study, config: TrialConfig, replicate: int, fold: int = 0) -> TrialSpec:
     """Return a confirm trial of a configuration: a seed that its search never used, all protocols at once."""
     return TrialSpec(
         config=config,
         seed=trial_seed(study.seed, "confirm", config.config_id, replicate),
         stage="confirm",
+        fold=fold,
         replicate=replicate,
         protocols=study.confirm.protocols,
         report_protocol=study.protocols.report,

@@ -15,6 +15,7 @@ from typing import Any
 from gansearch import config, parsing
 from gansearch.config import TrialConfig
 from gansearch.config_files import check_acts, load_config_file, read_protocol, read_seed, set_names
+from gansearch.core.datasets import describe
 from gansearch.errors import ConfigError, nearest
 from gansearch.guards import Guards
 from gansearch.protocols import Protocol
@@ -117,6 +118,11 @@ class Study:
         return self.base.algorithm.epochs
 
     @property
+    def confirm_folds(self) -> range:
+        """The folds that each seed of a finalist is trained on."""
+        return range(describe(self.base.dataset.name).folds if self.confirm.folds == "all" else 1)
+
+    @property
     def digest(self) -> str:
         """Hash of the resolved plan: 12 hex digits, without name, description, executor and trackers."""
         plan = self.to_dict()
@@ -212,6 +218,8 @@ class Study:
             "confirm": {
                 "top": self.confirm.top,
                 "seeds": self.confirm.seeds,
+                # Earlier plans have none.
+                **({} if self.confirm.folds == "first" else {"folds": self.confirm.folds}),
                 "protocols": [p.to_dict() for p in self.confirm.protocols],
             },
             "limits": dataclasses.asdict(self.limits),

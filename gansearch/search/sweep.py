@@ -6,6 +6,7 @@ Each of `sweep`, `resume` and `confirm` ends with a run directory that the next 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -164,6 +165,7 @@ def confirm(
     *,
     top: int | None = None,
     seeds: int | None = None,
+    folds: str | None = None,
     protocols: list[str] | None = None,
     data_dir: str | Path | None = None,
     download: bool = True,
@@ -177,6 +179,7 @@ def confirm(
         run: the run directory.
         top: finalists by validation; None for as planned.
         seeds: fresh seeds of each; None for as planned.
+        folds: `first` or `all` of the data set; None for as planned.
         protocols: names of the test scores' protocols; None for as planned.
         data_dir: where data sets are looked for; by default GANSEARCH_DATA or the user's cache.
         download: whether a data set that is not there may be downloaded.
@@ -192,7 +195,7 @@ def confirm(
     read_plan(run)  # that there is one: a claim makes folders
     with held(run) as lease, _whole_tables():
         plan = read_plan(run)  # another driver may have extended it until now
-        study = with_confirm(plan.study, top=top, seeds=seeds, protocols=protocols)
+        study = with_confirm(plan.study, top=top, seeds=seeds, folds=folds, protocols=protocols)
         check_enough(run, study)
         check_scored(run, study)
         data = _load(study, data_dir, download)
@@ -232,6 +235,10 @@ def check_study_fits(study: Study) -> None:
             hint="run a sweep for each data set",
         )
     info = describe(study.base.dataset.name)
+    if study.confirm.folds == "all" and info.folds == 1:
+        raise ConfigError(
+            f"confirm.folds is all, and the data set '{info.name}' has one fold", hint="leave confirm.folds out"
+        )
     protocols = (study.protocols.final, study.protocols.report, *study.confirm.protocols)
     check_fits(study.base, info, protocols)
     for point in itertools.islice(study.space.corners(SIZES), _CORNERS):
@@ -244,12 +251,17 @@ def check_study_fits(study: Study) -> None:
 
 
 def _load(study: Study, data_dir: str | Path | None, download: bool) -> Dataset:
-    return load(
-        study.base.dataset.name,
-        data_dir=Path(data_dir) if data_dir else None,
-        download=download,
-        labels="labels" in study.space.values_of("condition.on"),
+    first, *others = (
+        load(
+            study.base.dataset.name,
+            data_dir=Path(data_dir) if data_dir else None,
+            download=download,
+            fold=fold,
+            labels="labels" in study.space.values_of("condition.on"),
+        )
+        for fold in (study.confirm_folds if study.confirm.seeds else range(1))
     )
+    return dataclasses.replace(first, others=tuple(others))
 
 
 @contextlib.contextmanager

@@ -76,7 +76,8 @@ class TrialWorker(tune.Trainable):
         if self._trial is None:
             if self._copied is not None:
                 copy_course(self._recorder, self._copied[0], self._spec, self._copied[1])
-            self._trial = Trial(self._spec, self._data, self._recorder, self._placement)
+            data = self._data.of_fold(self._spec.fold)
+            self._trial = Trial(self._spec, data, self._recorder, self._placement)
         # Of no effect but for the trial's first call.
         return as_result(self._trial.advance(repeat=self._config.get(REPEAT, False)), self._spec)
 

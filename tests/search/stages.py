@@ -30,7 +30,7 @@ class Stage:
         self.recorder = Recorder(run)
         self.observer = Observer(
             self.recorder,
-            DIGESTS,
+            {0: DIGESTS},
             Progress(study="small", stage="search", planned=planned),
             slots=slots,
             searched=("adam.lr_g", "algorithm.k"),

@@ -166,7 +166,7 @@ def test_driver_writes_how_a_member_is_replaced(tmp_path: Path) -> None:
     _, (donor, old, *_) = population("pbt")
     observer = Observer(
         Recorder(tmp_path),
-        digits().digests,
+        {0: digits().digests},
         Progress(study="small", stage="search", planned=6),
         slots=2,
         searched=tuple(SPACE),
