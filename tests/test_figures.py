@@ -13,7 +13,7 @@ from scipy.spatial.distance import cdist
 
 from gansearch import figures, pictures
 from gansearch.core.adversarial import SAMPLE_BLOCK
-from gansearch.core.datasets import Dataset, as_tensor, to_unit
+from gansearch.core.datasets import Dataset, as_tensor, load, to_unit
 from gansearch.errors import DataError, ResultsError
 from gansearch.figures import (
     along_lines,
@@ -186,3 +186,16 @@ def test_other_images_than_the_models_are_refused(folder: Path, model: KeptModel
     for part in (tmp_path / "run" / "trials").glob("*.parquet"):
         part.unlink()
     check_data(tmp_path / "run", model, other)  # nothing is known of it
+
+
+def test_rows_of_a_conditional_model_are_of_one_class_each(tmp_path: Path) -> None:
+    changes = {"condition.on": "labels", "algorithm.epochs": 1, "noise.hidden": 0.2, "generator.batch_norm": True}
+    run_trial(spec("train", 6, changes), tmp_path, data=load("digits", data_dir=None, labels=True))
+    found = find_model(tmp_path)
+    figure = interpolations(found, rows=2, columns=5, zoom=1)
+    assert "row i is of class i modulo 10" in figure.caption
+    images = tiles(figure.picture, 2, 5, 1).astype(int)
+    # Sample 0 is of class 0 with its own hidden noise, and so is the left end of row 0; that of row 1 is of class 1.
+    samples = as_bytes(draw(found, 3)).astype(int)
+    assert abs(images[0, 0] - samples[0]).max() <= BATCH_TOLERANCE
+    assert abs(images[1, 0] - samples[2]).max() > BATCH_TOLERANCE

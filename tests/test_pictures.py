@@ -152,3 +152,9 @@ def test_pixels_that_are_no_bytes_are_refused() -> None:
     Image.new("1", (3, 3)).save(buffer, format="PNG")
     with pytest.raises(ResultsError, match="has pixels of type bool, not bytes"):
         decode(buffer.getvalue())
+
+
+def test_images_of_normalised_contrast_are_shown_around_middle_grey() -> None:
+    values = torch.tensor([[0.0, 2.0, -1.0, 1.0], [0.0, 0.0, 0.0, -8.0], [0.0] * 4])
+    tiles = to_tiles(values, (1, 2, 2), "contrast").reshape(3, 4).tolist()
+    assert tiles == [[128, 255, 64, 191], [128, 128, 128, 0], [128] * 4]

@@ -157,7 +157,7 @@ class Space:
         domain = next((p.domain for p in self.parameters if p.name == name), None)
         if domain is None:
             return [self.base.get(name)]
-        return list(domain.extremes() if isinstance(domain, Interval) else domain.grid())
+        return list(domain.extremes())
 
     def corners(self, prefixes: tuple[str, ...]) -> Iterator[dict[str, object]]:
         """Yield the points of all combinations of some parameters' values, of ranges the ends.

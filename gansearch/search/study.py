@@ -15,7 +15,6 @@ from typing import Any
 from gansearch import config, parsing
 from gansearch.config import TrialConfig
 from gansearch.config_files import check_acts, load_config_file, read_protocol, read_seed, set_names
-from gansearch.core.datasets import describe
 from gansearch.errors import ConfigError, nearest
 from gansearch.guards import Guards
 from gansearch.protocols import Protocol
@@ -120,6 +119,8 @@ class Study:
     @property
     def confirm_folds(self) -> range:
         """The folds that each seed of a finalist is trained on."""
+        from gansearch.core.datasets import describe  # a plan is read without torch
+
         return range(describe(self.base.dataset.name).folds if self.confirm.folds == "all" else 1)
 
     @property

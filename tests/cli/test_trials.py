@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -10,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from analysis.best import best_document
 from gansearch import parts, results
 from gansearch.cli.trials import row_summary
+from gansearch.core import datasets
 from gansearch.schema import TRIALS
 from gansearch.trial import Trial
 from gansearch.yaml_files import dump_yaml
@@ -291,3 +294,62 @@ def test_the_other_protocol_of_the_confirm_stage_is_not_what_is_reproduced(best:
     plan = plan_reproduction(load_config_file(best))
     assert [p.id for p in plan.spec.protocols] == [FULL.id]
     assert PUBLISHED.id != FULL.id
+
+
+def test_train_sets_parameters_by_name(best: Path, gansearch: Gansearch) -> None:
+    settings = ("--set", "algorithm.k=2", "--set", "generator.hidden=[9, 8]", "--set", "generator.max_col_norm=null")
+    code, out, _ = gansearch("train", best, "--epochs", "2", *settings, "--json")
+    assert code == 0
+    (row,) = json.loads(out)["rows"]
+    assert (row["cfg_algorithm_k"], row["cfg_generator_hidden"], row["cfg_generator_max_col_norm"]) == (2, "9-8", None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("algorithm.k", "--set algorithm.k is not NAME=VALUE"),
+        ("algorithm.q=1", "no parameter is called 'algorithm.q'"),
+        ("algorithm.k=0", "algorithm.k must be 1 or more, got 0"),
+        ("algorithm.k=[", "--set algorithm.k=[, line 1: not YAML"),
+        ("adam.lr_g=0.1", "--set adam.lr_g has no effect: update.rule is momentum"),
+        ("condition.on=labels", None),
+        ("dataset.name=cifar10_contrast", "generator.output is 'sigmoid'"),
+    ],
+)
+def test_what_cannot_be_set_is_told_before_training(
+    setting: str, message: str | None, best: Path, gansearch: Gansearch
+) -> None:
+    code, _, err = gansearch("train", best, "--epochs", "1", "--set", setting)
+    if message is None:  # scikit-learn's digits have labels
+        assert code == 0
+        return
+    assert code == 2
+    assert err.startswith(f"error: {message}")
+
+
+def test_labels_are_asked_for_where_there_are_none(best: Path, gansearch: Gansearch) -> None:
+    settings = ("--set", "condition.on=labels", "--set", "dataset.name=lfwcrop48")
+    code, _, err = gansearch("train", best, *settings)
+    assert code == 2
+    assert err.startswith("error: condition.on is labels, and the data set 'lfwcrop48' has none\n")
+
+
+def test_train_takes_one_fold_or_all(best: Path, gansearch: Gansearch, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = datasets.DATASETS["digits"][0]
+    folds = {
+        fold: dataclasses.replace(first, info=dataclasses.replace(first.info, fold=fold, folds=3)) for fold in range(3)
+    }
+    monkeypatch.setattr(datasets, "DATASETS", {**datasets.DATASETS, "digits": folds})
+    code, out, err = gansearch("train", best, "--epochs", "2", "--fold", "all", "--out", "here")
+    assert code == 0
+    rows = pd.read_parquet("here/trials")
+    assert sorted(rows.fold) == [0, 1, 2]
+    lines = out.splitlines()
+    assert lines[-3].startswith("folds                 3 of 3 completed, sigma ")
+    assert lines[-2] == f"valid_ll_mean         {rows.valid_ll_mean.mean():.2f} nats, mean over folds"
+    assert lines[-1] == f"valid_ll_se_folds     {rows.valid_ll_mean.std(ddof=1) / 3**0.5:.2f} nats"
+    assert [line.split(",")[1] for line in err.splitlines() if line.startswith("training")] == [
+        f" fold {fold}" for fold in range(3)
+    ]
+    code, _, err = gansearch("train", best, "--fold", "3", "--out", "here")
+    assert (code, err) == (2, "error: the data set 'digits' has the folds 0 to 2, and fold 3 was asked for\n")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gansearch.core.cifar_files import CIFAR10, CifarSource, read_cifar
+from gansearch.core.cifar_files import CIFAR10, CifarSource, read_cifar, read_labels
 from gansearch.core.datasets import load
 from gansearch.core.idx_files import content_digest
 from gansearch.errors import DataError
@@ -144,3 +144,9 @@ def test_the_real_batches_are_split_as_in_the_paper() -> None:
     both = np.stack([part.reshape(-1, 3, 1024).mean((0, 2)) * len(part) for part in (data.train, data.valid)])
     np.testing.assert_allclose(both.sum(0) / 50_000 / 255, [0.4914, 0.4822, 0.4465], atol=5e-5)
     assert not data.train.flags.writeable
+
+
+def test_labels_are_the_first_bytes_of_the_training_batches(tmp_path: Path) -> None:
+    write(tmp_path)
+    first, second, _ = BATCHES.values()
+    np.testing.assert_array_equal(read_labels(SMALL, tmp_path), np.concatenate([first[:, 0], second[:, 0]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -20,7 +21,16 @@ from torchvision import datasets as torchvision_datasets
 from torchvision.datasets.mnist import read_image_file
 
 from gansearch.core.datasets import load
-from gansearch.core.idx_files import FASHION_MNIST, MNIST, IdxFile, IdxSource, content_digest, read_images, read_source
+from gansearch.core.idx_files import (
+    FASHION_MNIST,
+    MNIST,
+    IdxFile,
+    IdxSource,
+    content_digest,
+    read_images,
+    read_labels,
+    read_source,
+)
 from gansearch.errors import DataError
 
 TRAIN_NAME, TEST_NAME = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
@@ -244,3 +254,46 @@ def test_download_with_a_wrong_checksum_is_refused(mirror: Path, tmp_path: Path)
     with pytest.raises(DataError, match=r"was not downloaded.*corrupted"):
         read_source(SMALL, data_dir, download=True)
     assert list(data_dir.iterdir()) == []
+
+
+LABELS = np.arange(11, dtype=np.uint8) % 10
+LABEL_NAME = "train-labels-idx1-ubyte"
+LABELLED = dataclasses.replace(
+    SMALL, labels=IdxFile(name=LABEL_NAME, shape=LABELS.shape, digest=content_digest(LABELS))
+)
+
+
+def idx_labels(labels: NDArray[np.uint8]) -> bytes:
+    return struct.pack(">2I", 0x00000801, *labels.shape) + labels.tobytes()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_labels_lie_beside_the_images(tmp_path: Path, compressed: bool) -> None:
+    write(tmp_path / "small", idx(TRAIN_IMAGES), idx(TEST_IMAGES))
+    name, pack = (f"{LABEL_NAME}.gz", gzip.compress) if compressed else (LABEL_NAME, bytes)
+    (tmp_path / "small" / name).write_bytes(pack(idx_labels(LABELS)))
+    np.testing.assert_array_equal(read_labels(LABELLED, tmp_path), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, f"{LABEL_NAME} is not in "),
+        (idx_labels(LABELS[:-1]), "holds 10 labels, expected 11 labels"),
+        (idx_labels(LABELS)[:-1], "has 18 bytes, expected 19"),
+        (idx_labels(LABELS[::-1].copy()), "the published labels have"),
+        (idx(TRAIN_IMAGES), "is not an IDX file of labels"),
+    ],
+)
+def test_other_labels_are_refused(content: bytes | None, complaint: str, tmp_path: Path) -> None:
+    write(tmp_path / "small", idx(TRAIN_IMAGES), idx(TEST_IMAGES))
+    if content is not None:
+        (tmp_path / "small" / LABEL_NAME).write_bytes(content)
+    with pytest.raises(DataError, match=complaint):
+        read_labels(LABELLED, tmp_path)
+
+
+def test_labels_without_images_are_refused(tmp_path: Path) -> None:
+    for source in (SMALL, LABELLED):
+        with pytest.raises(DataError, match="the labels of Small lie beside its images"):
+            read_labels(source, tmp_path)
