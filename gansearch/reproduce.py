@@ -168,7 +168,14 @@ def reproduce(
     Raises:
         DataError: when the data set here is not the recorded one.
     """
-    data = load(plan.spec.config.dataset.name, data_dir=data_dir, download=download, fold=plan.spec.fold)
+    config = plan.spec.config
+    data = load(
+        config.dataset.name,
+        data_dir=data_dir,
+        download=download,
+        fold=plan.spec.fold,
+        labels=config.condition.on == "labels",
+    )
     for split in ("train", "valid"):
         told, here = plan.recorded.get(f"data_{split}_digest"), data.digests[split]
         if told not in (None, here):

@@ -95,10 +95,12 @@ def _confirm(study: Study) -> list[tuple[str, str]]:
     seeds = study.confirm.seeds
     if not seeds:
         return [("confirm", "none: the chosen configuration is not trained again, and the test set is not read")]
+    folds = len(study.confirm_folds)
+    on_folds = f" on {folds} folds" if folds > 1 else ""
     return [
         (
             "confirm",
-            f"the best {study.confirm.top} and the base, {seeds} seed{_s(seeds)} each, scored by:",
+            f"the best {study.confirm.top} and the base, {seeds} seed{_s(seeds)} each{on_folds}, scored by:",
         ),
         *(("", p.describe()) for p in study.confirm.protocols),
     ]

@@ -156,7 +156,8 @@ def _measure(study: Study, device: torch.device, data_dir: Path | None) -> Speed
     few = max(min(10 * config.algorithm.k, info.n_train // batch), 1)
     train = _images(data.train[: few * batch] if data else None, few * batch, info).to(device)
     valid = _images(data.valid[:_IMAGES] if data else None, min(_IMAGES, info.n_valid), info).to(device)
-    learner = make_learner(config, train, info.levels, seed=0)
+    classes = torch.zeros(len(train), dtype=torch.int64, device=device)  # any labels take as long
+    learner = make_learner(config, train, info.levels, 0, classes)
     learner.train_epoch()  # the first steps are slower than the rest
     learner.diverged()
     steps, started = 0, time.monotonic()
