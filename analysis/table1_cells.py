@@ -22,6 +22,7 @@ KINDS = {
 }
 """What a mark behind a standard error means."""
 INTERVAL = "95%: t interval over training seeds, for the mean over all seeds"
+_OVER_FOLDS = "95% of a mean over folds: t interval over the folds' means"
 _SAMPLES = (
     "scores also carry the sampling noise of the generator's samples, which [ex] leaves out: another draw of the "
     "samples moves a score"
@@ -160,6 +161,7 @@ def foot(table: Table1) -> tuple[str, ...]:
     return (
         *(f"[{kind}]: {meaning}" for kind, meaning in KINDS.items() if kind in used),
         *([INTERVAL] if "seeds" in used else []),
+        *([_OVER_FOLDS] if any(score.folds > 1 for score in shown) else []),
         _SAMPLES,
         *([_LEADER] if compared else []),
         *([_TIED] if any(c.tied for c in compared) else []),

@@ -305,7 +305,7 @@ COMMANDS = (
         examples=(
             "gansearch train paper/mnist --epochs 30",
             "gansearch train best.yaml --seed 1 --out runs/again",
-            "gansearch train paper/tfd --set dataset.name=lfwcrop48 --epochs 1",
+            "gansearch train best.yaml --set algorithm.k=2 --epochs 20",
         ),
         add_arguments=_add_train,
         run=run_train,

@@ -219,8 +219,7 @@ class Study:
             "confirm": {
                 "top": self.confirm.top,
                 "seeds": self.confirm.seeds,
-                # Earlier plans have none.
-                **({} if self.confirm.folds == "first" else {"folds": self.confirm.folds}),
+                "folds": self.confirm.folds,
                 "protocols": [p.to_dict() for p in self.confirm.protocols],
             },
             "limits": dataclasses.asdict(self.limits),
