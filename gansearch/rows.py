@@ -55,7 +55,7 @@ def cfg_columns(config: TrialConfig) -> Row:
     for name, hint in parameters():
         value = parsing.convert(hint, config.get(name), name) if config.acts(name) else None
         if isinstance(value, tuple):
-            value = "-".join(map(str, value)) or None
+            value = "-".join(map(str, value))
         columns[schema.cfg_column(name)] = value
     return columns
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from gansearch import schema
+from gansearch.config import parameters
 from gansearch.errors import ResultsError, UserError
 from gansearch.paths import RunPaths
 from gansearch.placement import Placement
@@ -52,8 +53,10 @@ def test_a_complete_confirm_trial_leaves_every_table_and_fills_every_column(tmp_
     assert sorted(frame["protocol_id"]) == sorted([FULL.id, PUBLISHED.id])
     assert list(frame.columns) == [c.name for c in schema.TRIALS.columns]
     empty = {name for name in frame.columns if frame[name].isna().any()}
-    inactive = {c for c in frame.columns if c.startswith("cfg_adam_")}
+    inactive = {schema.cfg_column(name) for name, _ in parameters() if not trial.config.acts(name)}
+    assert "cfg_adam_lr_g" in inactive
     unset = {"cfg_generator_max_col_norm", "cfg_discriminator_max_col_norm"}  # optional, and the recipe has none
+    unset |= {"cfg_generator_output_init_range", "cfg_generator_output_inputs"}
     unset |= {"number", "parent_id", "cfg_schedule"}  # of searches, and of populations
     # Installed packages and the revision depend on where the tests run.
     assert empty - {"run_ray_version", "run_code_revision"} == inactive | unset | {"error"}
