@@ -53,5 +53,5 @@ def test_a_conditional_model_has_its_own_row_and_a_class_a_column(
     code, out, _ = gansearch("reproduce", "best.yaml", "--json")
     assert code == 0
     assert json.loads(out)["kind"] == "identical"
-    assert gansearch("figure", "interpolation", "run", "-o", "lines.png")[0] == 0
+    assert gansearch("figure", "run", "--kind", "interpolation", "-o", "lines.png")[0] == 0
     assert pictures.decode(Path("lines.png").read_bytes()).ndim == 2
