@@ -19,6 +19,7 @@ from analysis.records import records
 from gansearch import results, schema
 from gansearch.core.datasets import Dataset, load
 from gansearch.errors import DataError, ResultsError
+from gansearch.fits import check_protocol
 from gansearch.kept_models import load_model
 from gansearch.paths import RunPaths, TrialKey
 from gansearch.placement import Placement
@@ -94,6 +95,7 @@ def rescore(
             if data is None or data.fold != first["fold"]:
                 data = load(first["cfg_dataset_name"], data_dir=data_dir, download=download, fold=first["fold"])
             _check_data(first, data)
+            check_protocol(protocol, data)
             try:
                 one = _scored(one, str(first["protocol_id"]), protocol, data, recorder)
             except ResultsError as error:

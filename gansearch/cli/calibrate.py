@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gansearch.core.datasets import Dataset
     from gansearch.protocols import Protocol
 
-_DEFAULT = ("full", "published-2014")
+_DEFAULT = ("full", "published-2014", "full-contrast")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     from analysis.calibration_scores import duration
     from gansearch.cli.rescore import read
     from gansearch.core.datasets import describe, load
+    from gansearch.fits import check_protocol
 
     protocols = tuple(read(name) for name in arguments.protocol or ())
     asked = [_asked(place, protocols, skip_damaged=arguments.skip_damaged) for place in arguments.places]
@@ -68,6 +69,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
         data = loaded[one.dataset]
         _check(one, data)
         for protocol in one.protocols:
+            check_protocol(protocol, data)
             if (data.name, protocol.id) in found:
                 continue
             if find_calibration(data.name, protocol.id, data.digests) is None:
@@ -88,12 +90,13 @@ def _asked(place: str, protocols: tuple[Protocol, ...], *, skip_damaged: bool) -
     Raises:
         ResultsError: when it is neither, or a run without rows.
     """
-    from gansearch.core.datasets import DATASETS
+    from gansearch.core.datasets import DATASETS, describe
     from gansearch.paths import RunPaths
     from gansearch.protocols import protocol
 
     if place in DATASETS:
-        return _Asked(dataset=place, protocols=protocols or tuple(map(protocol, _DEFAULT)), run=None, digests={})
+        fitting = tuple(one for one in map(protocol, _DEFAULT) if one.space == describe(place).space)
+        return _Asked(dataset=place, protocols=protocols or fitting, run=None, digests={})
     if not RunPaths(location(place)).table("trials").is_dir():
         raise ResultsError(f"'{place}' is neither a data set nor a run directory", hint=nearest(place, DATASETS))
     from analysis.scored_data import scored_data

@@ -161,6 +161,10 @@ def _cifar10(data_dir: Path, download: bool) -> Splits:
     return train[:40_000], train[40_000:], test
 
 
+def _cifar10_labels(data_dir: Path) -> NDArray[np.uint8]:
+    return cifar_files.read_labels(cifar_files.CIFAR10, data_dir)[:40_000]
+
+
 def _lfwcrop_loader(fold: int) -> Callable[[Path, bool], Splits]:
     """Return the loader of a fold of the faces; nobody offers them for download."""
 
@@ -243,6 +247,18 @@ def _tfd(side: int, fold: int) -> Entry:
     return Entry(info, lambda data_dir, _download: tfd_files.read_tfd(data_dir, side, fold))
 
 
+_CIFAR10_INFO = DatasetInfo(
+    name="cifar10",
+    description="60,000 colour photographs of 32 x 32 pixels in ten classes, split as in the paper",
+    shape=cifar_files.SHAPE,
+    levels=255,
+    n_train=40_000,
+    n_valid=10_000,
+    n_test=10_000,
+    needs_files=True,
+    classes=10,
+)
+
 _ENTRIES = (
     Entry(
         DatasetInfo(
@@ -261,36 +277,17 @@ _ENTRIES = (
     ),
     _mnist_like("mnist", "70,000 handwritten digits of 28 x 28 pixels, split as in the paper", MNIST),
     _mnist_like("fashion_mnist", "70,000 articles of clothing of 28 x 28 pixels, split as MNIST is", FASHION_MNIST),
+    Entry(_CIFAR10_INFO, _cifar10, _cifar10_labels),
     Entry(
-        DatasetInfo(
-            name="cifar10",
-            description="60,000 colour photographs of 32 x 32 pixels in ten classes, split as in the paper",
-            shape=cifar_files.SHAPE,
-            levels=255,
-            n_train=40_000,
-            n_valid=10_000,
-            n_test=10_000,
-            needs_files=True,
-            classes=10,
-        ),
-        _cifar10,
-        lambda data_dir: cifar_files.read_labels(cifar_files.CIFAR10, data_dir)[:40_000],
-    ),
-    Entry(
-        DatasetInfo(
+        dataclasses.replace(
+            _CIFAR10_INFO,
             name="cifar10_contrast",
             description="CIFAR-10 after global contrast normalisation, as the paper's recipes take it",
-            shape=cifar_files.SHAPE,
             levels=1,
-            n_train=40_000,
-            n_valid=10_000,
-            n_test=10_000,
-            needs_files=True,
             space=CONTRAST,
-            classes=10,
         ),
         _cifar10,
-        lambda data_dir: cifar_files.read_labels(cifar_files.CIFAR10, data_dir)[:40_000],
+        _cifar10_labels,
     ),
     *(_lfwcrop48(fold) for fold in range(lfwcrop_files.GROUPS)),
     *(_tfd(side, fold) for side in tfd_files.SIDES for fold in range(tfd_files.FOLDS)),

@@ -137,3 +137,9 @@ def test_a_damaged_part_is_refused_and_may_be_skipped(gansearch: Gansearch, tmp_
     assert part.name in err
     code, out, _ = gansearch("calibrate", run, "--skip-damaged")
     assert (code, out.startswith("digits under full-")) == (0, True)
+
+
+def test_a_protocol_of_another_space_is_refused(gansearch: Gansearch) -> None:
+    code, _, err = gansearch("calibrate", "digits", "--protocol", "full-contrast")
+    assert code == 2
+    assert err.startswith("error: protocol full-contrast scores images in the space 'contrast', and those of 'digits'")
