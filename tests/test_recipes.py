@@ -15,6 +15,7 @@ from gansearch.core import algorithm1, networks
 from gansearch.core.adversarial import Adversarial
 from gansearch.core.algorithm1 import Minibatch, Noise
 from gansearch.core.datasets import describe
+from gansearch.core.generator import generate
 from gansearch.core.networks import Networks
 from gansearch.fits import check_fits
 from tests.core import games, reference_recipes
@@ -93,6 +94,15 @@ def test_the_faces_recipe_starts_with_sparse_outputs_and_sigmoids_nearly_off() -
     assert (g["1.bias"] == -2).all()
     assert (g["0.bias"] == 0).all()
     assert g["2.bias"].sigmoid().mean().item() == pytest.approx(0.3, rel=1e-5)
+
+
+def test_the_fully_connected_recipe_starts_far_wider_than_its_images() -> None:
+    """docs/recipes.md says so: images of norm 55 vary by 55 / sqrt(3072), about 1."""
+    config = config_of("cifar10_fully_connected")
+    nets, source = nets_of(config), draws(0)
+    g = networks.init_generator(nets, torch.zeros(nets.data_dim), source)
+    images = generate(nets, g, networks.draw_noise(config.noise, source, "noise", 0, 200))
+    assert images.std().item() == pytest.approx(13, abs=0.7)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

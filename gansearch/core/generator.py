@@ -93,10 +93,8 @@ def _normalised(params: Params, i: int, x: Tensor, moments: tuple[Tensor, Tensor
     return [y, unit, root]
 
 
-def batch_moments(networks: Networks, params: Params, z: Tensor, given: Given = NOTHING) -> Moments | None:
-    """Return the moments of each hidden layer's products over noise vectors; None without batch normalisation."""
-    if not networks.config.generator.batch_norm:
-        return None
+def batch_moments(networks: Networks, params: Params, z: Tensor, given: Given = NOTHING) -> Moments:
+    """Return the moments of each hidden layer's products over noise vectors."""
     tape = Tape()
     generate(networks, params, z, tape, given=given)
     products = [torch.matmul(tape.inputs[i], params[f"{i}.weight"]) for i in range(len(tape.kept))]

@@ -22,7 +22,7 @@ FOLDER = "TFD"
 """Where the files lie under the data directory."""
 FOLDS = 5
 SIDES = (48, 96)
-UNLABELED, _TRAIN, VALID, TEST = range(4)
+UNLABELED, TRAIN, VALID, TEST = range(4)
 """What an image is in a fold."""
 
 
@@ -50,10 +50,11 @@ def read_tfd(data_dir: Path, side: int, fold: int) -> tuple[NDArray[np.uint8], N
     if folds.shape != (len(images), FOLDS):
         raise _other(path, f"folds is {list(folds.shape)}, expected one row an image: [{len(images)}, {FOLDS}]")
     column = folds[:, fold]
-    if not np.isin(folds, range(4)).all():
+    if not np.isin(folds, (UNLABELED, TRAIN, VALID, TEST)).all():
         raise _other(path, "folds holds other values than 0 (unlabeled), 1 (train), 2 (valid) and 3 (test)")
     rows = images.reshape(len(images), -1)
-    parts = {name: rows[column == part] for name, part in (("unlabeled", 0), ("validation", VALID), ("test", TEST))}
+    wanted = {"unlabeled": UNLABELED, "validation": VALID, "test": TEST}
+    parts = {name: rows[column == part] for name, part in wanted.items()}
     for name, part in parts.items():
         if not len(part):
             raise _other(path, f"fold {fold} has no {name} images")
@@ -77,6 +78,7 @@ def _load(path: Path, side: int) -> dict[str, Any]:
             hint=f"ask its owners, at the University of Toronto, for {file_name(side)}, put it into {path.parent}, or "
             f"name another folder that holds {FOLDER} with --data-dir or GANSEARCH_DATA; lfwcrop48 holds other faces",
         ) from error
+    # Of files that are none, of a later version (HDF5), cut off or damaged, SciPy raises any of these.
     except (OSError, MatReadError, NotImplementedError, LookupError, TypeError, ValueError, zlib.error) as error:
         raise _other(path, f"it cannot be read as a MATLAB file of version 5 to 7.2 ({error})") from error
     return content

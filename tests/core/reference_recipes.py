@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansearch.config import TrialConfig
-from tests.core.reference_step import Array, Arrays, Player, Recipe, move, sigmoid
+from tests.core.reference_step import Array, Arrays, Player, move, recipe_of, sigmoid
 
 Back = Callable[[Array], Array]
 
@@ -282,18 +282,7 @@ def step(
         side: height and width of an image.
     """
     lr_g, lr_d, momentum = rates
-    recipe = Recipe(
-        pieces=config.discriminator.pieces,
-        output=config.generator.output,
-        objective=config.algorithm.objective,
-        loss_scale=config.algorithm.loss_scale,
-        rule=config.update.rule,
-        g_max_norm=config.generator.max_col_norm,
-        d_max_norm=config.discriminator.max_col_norm,
-        beta1=config.adam.beta1,
-        beta2=config.adam.beta2,
-        eps=config.adam.eps,
-    )
+    recipe = recipe_of(config)
     for_d = discriminator_gradient(config, g.params, d.params, x, z, masks, side)
     if fresh is None:
         for_g = generator_gradient(config, g.params, d.params, z, [mask[len(x) :] for mask in masks], side)

@@ -1,7 +1,7 @@
 """One step of the recipe in NumPy, float64, by hand: forward, backward, update, max column norm.
 
-Written from the formulas and sharing no code with the package. Parameters are dictionaries like the package's
-(`0.weight` [fan_in, fan_out], `0.bias`); a maxout layer's outputs are ordered piece by piece.
+Written from the formulas and sharing no code with the package but the configuration. Parameters are dictionaries like
+the package's (`0.weight` [fan_in, fan_out], `0.bias`); a maxout layer's outputs are ordered piece by piece.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gansearch.config import TrialConfig
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
@@ -29,6 +31,22 @@ class Recipe:
     beta1: float = 0.5
     beta2: float = 0.999
     eps: float = 1e-8
+
+
+def recipe_of(config: TrialConfig) -> Recipe:
+    """Return what the step depends on of a configuration."""
+    return Recipe(
+        pieces=config.discriminator.pieces,
+        output=config.generator.output,
+        objective=config.algorithm.objective,
+        loss_scale=config.algorithm.loss_scale,
+        rule=config.update.rule,
+        g_max_norm=config.generator.max_col_norm,
+        d_max_norm=config.discriminator.max_col_norm,
+        beta1=config.adam.beta1,
+        beta2=config.adam.beta2,
+        eps=config.adam.eps,
+    )
 
 
 @dataclasses.dataclass(kw_only=True)

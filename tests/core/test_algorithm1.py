@@ -64,18 +64,7 @@ def play_reference(
     state: State, config: TrialConfig, steps: int, seed: int, dtype: torch.dtype
 ) -> dict[str, np.ndarray]:
     """Take the same steps from the same state with NumPy; return parameters by the names of `tensors`."""
-    recipe = reference_step.Recipe(
-        pieces=config.discriminator.pieces,
-        output=config.generator.output,
-        objective=config.algorithm.objective,
-        loss_scale=config.algorithm.loss_scale,
-        rule=config.update.rule,
-        g_max_norm=config.generator.max_col_norm,
-        d_max_norm=config.discriminator.max_col_norm,
-        beta1=config.adam.beta1,
-        beta2=config.adam.beta2,
-        eps=config.adam.eps,
-    )
+    recipe = reference_step.recipe_of(config)
     g, d = reference_step.player(numpy_of(state.g)), reference_step.player(numpy_of(state.d))
 
     def draw_of(passing: Noise | Minibatch) -> reference_step.Draw:

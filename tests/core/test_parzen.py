@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -263,6 +264,18 @@ def test_precision_is_put_back_after_an_error(user_precision: None) -> None:
     with pytest.raises(RuntimeError, match="inside"), full_precision(torch.device("cpu")):
         raise RuntimeError("inside")
     assert torch.get_float32_matmul_precision() == "high"
+
+
+def test_convolutions_are_of_full_precision_and_of_one_order() -> None:
+    cudnn: Any = torch.backends.cudnn  # the stubs lack its convolutions
+    before = cudnn.conv.fp32_precision, cudnn.deterministic
+    try:
+        cudnn.conv.fp32_precision, cudnn.deterministic = "tf32", False
+        with full_precision(torch.device("cpu")):
+            assert (cudnn.conv.fp32_precision, cudnn.deterministic) == ("ieee", True)
+        assert (cudnn.conv.fp32_precision, cudnn.deterministic) == ("tf32", False)
+    finally:
+        cudnn.conv.fp32_precision, cudnn.deterministic = before
 
 
 def test_mean_and_se() -> None:
