@@ -13,6 +13,7 @@ from gansearch.cli.output import emit, emit_json, say
 if TYPE_CHECKING:
     from gansearch.search.estimate import Estimate
     from gansearch.search.study import Study
+    from gansearch.search.warm_start import WarmStart
 
 _FIRST = 5
 """Configurations that are shown."""
@@ -29,13 +30,14 @@ def show_plan(study: Study, arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         check_run_directory(arguments.out)
     check_study_fits(study)
+    there, warm_start = _beginning(study, arguments.data_dir)
     if study.resources.gpu and not torch.cuda.is_available():
         say("note: trials take a GPU, and PyTorch sees none on this machine")
     else:
         say("measuring the base configuration on this machine")
     cost = estimate(study, data_dir=arguments.data_dir)
-    data = _data(study, arguments.data_dir)
-    first = first_configurations(study)
+    data = _data(study, arguments.data_dir, there=there)
+    first = first_configurations(study, warm_start)
     if arguments.json:
         emit_json(
             {
@@ -47,26 +49,48 @@ def show_plan(study: Study, arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        parts = (plan_lines(study), _data_lines(data), first_lines(study, first), estimate_lines(study, cost))
+        lines = first_lines(study, first, warm_start)
+        parts = (plan_lines(study), _data_lines(data), lines, estimate_lines(study, cost))
         emit("\n\n".join("\n".join(part) for part in parts))
     return 0
 
 
-def first_configurations(study: Study) -> list[dict[str, object]]:
+def _beginning(study: Study, data_dir: Path | None) -> tuple[bool, WarmStart]:
+    """Return whether the data set is there, and what `start_from` holds, for which it is needed."""
+    from gansearch.core.datasets import load
+    from gansearch.errors import DataError
+    from gansearch.search.warm_start import WarmStart, read_warm_start
+
+    try:
+        data = load(study.base.dataset.name, data_dir=data_dir, download=False)
+    except DataError:
+        if study.start_from:
+            say("note: start_from is not looked at while the data set is not there")
+        return False, WarmStart()
+    warm_start = read_warm_start(study, data.digests["valid"])
+    for note in warm_start.notes:
+        say(f"note: {note}")
+    return True, warm_start
+
+
+def first_configurations(study: Study, warm_start: WarmStart) -> list[dict[str, object]]:
     """Return the searched values of the first trials, as far as they are known before any has ended."""
     from gansearch.search.proposals import make_strategy
 
-    strategy = make_strategy(study)
-    proposals = [strategy.suggest() for _ in range(min(_FIRST, _known(study)))]
+    strategy = make_strategy(study, warm_start.history, warm_start.first)
+    proposals = [strategy.suggest() for _ in range(min(_FIRST, _known(study, warm_start)))]
     points = [proposal.point for proposal in proposals if proposal is not None]
     return [{"config_id": study.space.config(point).config_id, **point} for point in points]
 
 
-def _known(study: Study) -> int:
+def _known(study: Study, warm_start: WarmStart) -> int:
     """Return how many configurations follow from the seed: all but those that a model suggests."""
     options = study.searcher.to_dict()
-    drawn = options.get("startup_trials", options.get("population_size", study.num_trials))
-    return min(int(drawn), study.num_trials)
+    drawn = options.get("startup_trials", options.get("population_size"))
+    if drawn is None:
+        return study.num_trials
+    opening = 1 + len(warm_start.first)
+    return min(max(int(drawn) - len(warm_start.history), opening), study.num_trials)
 
 
 def plan_lines(study: Study) -> list[str]:
@@ -115,17 +139,11 @@ def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
 
-def _data(study: Study, data_dir: Path | None) -> dict[str, Any]:
+def _data(study: Study, data_dir: Path | None, *, there: bool) -> dict[str, Any]:
     """Return what is known of the data set: `there` says whether it is where it is looked for."""
-    from gansearch.core.datasets import data_directory, describe, load
-    from gansearch.errors import DataError
+    from gansearch.core.datasets import data_directory, describe
 
     info = describe(study.base.dataset.name)
-    there = True
-    try:
-        load(info.name, data_dir=data_dir, download=False)
-    except DataError:
-        there = False
     place = str(data_directory(data_dir)) if info.needs_files else None
     return {**dataclasses.asdict(info), "data_dir": place, "there": there}
 
@@ -138,13 +156,14 @@ def _data_lines(data: dict[str, Any]) -> list[str]:
     return [f"{'data':10}  {data['name']}: {data['description']}", f"{'':10}  {sizes}; {where}"]
 
 
-def first_lines(study: Study, first: list[dict[str, object]]) -> list[str]:
+def first_lines(study: Study, first: list[dict[str, object]], warm_start: WarmStart) -> list[str]:
     """Return the first configurations and what comes after them, in words."""
     lines = ["first configurations"]
     for point in first:
         values = ", ".join(f"{k}={_short(v)}" for k, v in point.items() if k != "config_id")
         lines.append(f"  {point['config_id']}  {values}")
-    more, suggested = _known(study) - len(first), study.num_trials - _known(study)
+    known = _known(study, warm_start)
+    more, suggested = known - len(first), study.num_trials - known
     kind = {"grid": "point{} of the grid", "sobol": "point{} of the sequence"}.get(study.searcher.name, "random draw{}")
     rest = [f"{more} {kind.format(_s(more))}"] if more > 0 else []
     rest += [f"{suggested} suggestion{_s(suggested)} of {study.searcher.name}"] if suggested else []

@@ -13,6 +13,7 @@ from gansearch.search.estimate import Estimate, Speed, _least
 from gansearch.search.proposals import Proposal, make_strategy
 from gansearch.search.searchers import SPEC, SpecSearcher
 from gansearch.search.study import Study
+from gansearch.search.warm_start import WarmStart
 from gansearch.spec import TrialSpec
 from gansearch.yaml_files import dump_yaml
 from tests.cli.conftest import CONFIG, FULL, REPORT, Gansearch, Place
@@ -119,10 +120,34 @@ def test_the_first_configurations_are_those_that_are_tried(
     changes: dict[str, object], shown: int, rest: str | None
 ) -> None:
     study = Study.parse({**STUDY, **changes}, "small")
-    first = first_configurations(study)
+    first = first_configurations(study, WarmStart())
     assert [point["config_id"] for point in first] == _handed_out(study)[:shown]
     assert first[0]["config_id"] == CONFIG.config_id
-    assert first_lines(study, first)[1 + shown :] == ([rest] if rest else [])
+    assert first_lines(study, first, WarmStart())[1 + shown :] == ([rest] if rest else [])
+
+
+def test_what_a_study_starts_from_is_shown_right_after_the_base(study: Path, gansearch: Gansearch) -> None:
+    other = CONFIG.replace({"momentum.lr_g": 0.05, "algorithm.epochs": 9})
+    Path("other.yaml").write_text(dump_yaml({"config": other.to_dict()}), encoding="utf-8")
+    plan = {**STUDY, "start_from": ["other.yaml"], "num_trials": 12, "searcher": {"name": "tpe", "startup_trials": 4}}
+    study.write_text(dump_yaml(plan), encoding="utf-8")
+    code, out, _ = gansearch("sweep", study, "--dry-run")
+    assert code == 0
+    lines = out.splitlines()
+    shown = lines[lines.index("first configurations") + 1 :]
+    assert shown[0].endswith("algorithm.k=1, momentum.lr_g=0.1")
+    tried = CONFIG.replace({"momentum.lr_g": 0.05})  # in the study's epochs
+    assert shown[1] == f"  {tried.config_id}  algorithm.k=1, momentum.lr_g=0.05"
+    assert shown[4] == "  then 8 suggestions of tpe"
+
+
+def test_what_a_study_cannot_start_from_is_told_before_it_starts(study: Path, gansearch: Gansearch) -> None:
+    other = CONFIG.replace({"momentum.lr_g": 7.0})
+    Path("other.yaml").write_text(dump_yaml({"config": other.to_dict()}), encoding="utf-8")
+    study.write_text(dump_yaml({**STUDY, "start_from": ["other.yaml"]}), encoding="utf-8")
+    code, out, err = gansearch("sweep", study, "--dry-run")
+    assert (code, out) == (2, "")
+    assert "other.yaml: momentum.lr_g" in err.splitlines()[0]
 
 
 def test_a_study_without_confirm_says_so() -> None:
