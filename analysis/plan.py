@@ -27,6 +27,25 @@ def planned_confirm_seeds(run: Location | str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def planned_folds(run: Location | str) -> int:
+    """Return on how many folds of the data set a run's plan trains each confirm seed.
+
+    Args:
+        run: the run directory.
+
+    Returns:
+        The number; 1 where the run has no plan file, or the plan does not say.
+
+    Raises:
+        ConfigError: when the plan file cannot be read.
+    """
+    path = RunPaths(location(run)).plan
+    if _planned(run, "confirm", "folds") != "all":
+        return 1
+    data = load_yaml(path).get("data")
+    return 1 + sum(str(name).startswith("test_fold_") for name in data) if isinstance(data, Mapping) else 1
+
+
 def planned_base(run: Location | str) -> TrialConfig | None:
     """Return the base of a run's study: the paper's configuration, with the study's overrides and budget.
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from analysis import reference
 from analysis.calibration import MODELS, Calibration, find_calibration
-from analysis.comparison import holm, welch
+from analysis.comparison import Difference, holm, one_sample, welch
 from analysis.finalists import Contrast
 from analysis.table1_rows import Kind, Score, Table1, TableRow, ToLeader
 from analysis.table1_runs import Confirmed, confirmed
@@ -134,14 +134,20 @@ def _published() -> Iterable[TableRow]:
 
 
 def _with_leaders(rows: Sequence[TableRow]) -> list[TableRow]:
-    """Return the rows of a section, each with its difference to the leader of its column, where that has several."""
-    columns: dict[str, list[TableRow]] = collections.defaultdict(list)
+    """Return the rows of a section, each with its difference to the leader of its column, where that has several.
+
+    Conditional models are trained with labels, so they and others have leaders of their own.
+    """
+    groups: dict[tuple[str, str], list[TableRow]] = collections.defaultdict(list)
     for row in rows:
         for column in row.scores:
-            columns[column].append(row)
-    scores = {column: _compared(column, own) for column, own in columns.items() if len(own) > 1}
+            groups[row.model, column].append(row)
+    scores = {of: _compared(of[1], own) for of, own in groups.items() if len(own) > 1}
     return [
-        dataclasses.replace(row, scores={c: scores.get(c, {}).get(str(row.run), own) for c, own in row.scores.items()})
+        dataclasses.replace(
+            row,
+            scores={c: scores.get((row.model, c), {}).get(str(row.run), own) for c, own in row.scores.items()},
+        )
         for row in rows
     ]
 
@@ -153,8 +159,10 @@ def _compared(column: str, rows: Sequence[TableRow]) -> dict[str, Score]:
     lost seeds come after the others, for their mean is over survivors.
     """
     scores = {str(row.run): row.scores[column] for row in rows}
+    lacking = {run for run, score in scores.items() if score.folds and len(score.folds) < score.planned_folds}
     partial = {str(row.run): row.counts is not None and not row.counts.all_completed for row in rows}
     lost = {str(row.run): row.counts is not None and row.counts.lost > 0 for row in rows}
+    partial, lost = ({run: found[run] or run in lacking for run in scores} for found in (partial, lost))
     leader = min(scores, key=lambda run: (partial[run], -(scores[run].valid_mean or 0.0), run))
     others = [run for run in scores if run != leader]
     contrasts = {
@@ -173,11 +181,22 @@ def _compared(column: str, rows: Sequence[TableRow]) -> dict[str, Score]:
 
 
 def _contrasts(leader: Score, others: Sequence[Score], split: str) -> list[Contrast]:
-    """Return the others less the leader over seeds, their p-values corrected for all of them."""
-    name = "valid_per_seed" if split == "valid" else "per_seed"
-    differences = [welch(getattr(other, name), getattr(leader, name)) for other in others]
+    """Return the others less the leader over seeds, or fold by fold; their p-values corrected for all of them."""
+    differences = [_difference(other, leader, "valid_per_seed" if split == "valid" else "per_seed") for other in others]
     adjusted = holm([d.p for d in differences])
     return [Contrast(seeds=d, p_holm=p, bootstrap=None) for d, p in zip(differences, adjusted, strict=True)]
+
+
+def _difference(one: Score, other: Score, name: str) -> Difference:
+    """Return one less another over seeds; over folds, which are the same for both, of the folds that both have."""
+    values, others = getattr(one, name), getattr(other, name)
+    if not one.folds:
+        return welch(values, others)
+    by_fold, other_by_fold = dict(zip(one.folds, values, strict=True)), dict(zip(other.folds, others, strict=True))
+    shared = sorted(by_fold.keys() & other_by_fold.keys())
+    if not shared:
+        return welch(values, others)
+    return one_sample([by_fold[fold] - other_by_fold[fold] for fold in shared])
 
 
 def _columns(found: Sequence[Confirmed], protocol_id: str) -> list[tuple[str, Confirmed]]:

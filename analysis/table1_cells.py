@@ -41,6 +41,12 @@ _TIED = (
     "more, or there is none (one seed): not told apart, not shown equal. That the leader is the highest of several is "
     "not corrected for"
 )
+_FOLD_BY_FOLD = (
+    "over folds, which are the same for both, the difference and its interval are of the differences fold by fold: "
+    "they know of no spread over seeds"
+)
+_FOLD_TRIALS = "over folds, bad seeds counts trials, a seed on a fold each; those of a seed are alike, so no interval"
+_CONDITIONAL = "conditional adversarial nets are trained with labels: they are not held against nets that are not"
 _SURVIVORS = (
     "over survivors: one of the two lost seeds without a score; its mean is that of the rest, which may flatter"
 )
@@ -103,11 +109,14 @@ def _cells(table: Table1, row: TableRow, separator: str) -> tuple[str, ...]:
         return (label, *means, *leader, "", "")
     seeds = max(len(score.per_seed) for score in row.scores.values())
     interval = row.counts.bad_share_interval
-    bad = f"{row.counts.bad}/{row.counts.ended}{separator}[{interval.low:.2f}, {interval.high:.2f}]"
-    if (folds := max(score.folds for score in row.scores.values())) > 1:
-        return (label, *means, *leader, f"{folds} folds", bad)
-    planned = f"/{row.planned_seeds}" if row.planned_seeds is not None and seeds < row.planned_seeds else ""
-    return (label, *means, *leader, f"{seeds}{planned}", bad)
+    bad = f"{row.counts.bad}/{row.counts.ended}"
+    if (planned := max(score.planned_folds for score in row.scores.values())) > 1:
+        folds = max(len(score.folds) for score in row.scores.values())
+        of = f"/{planned}" if folds < planned else ""
+        return (label, *means, *leader, f"{folds}{of} folds", f"{bad} trials")
+    bad += f"{separator}[{interval.low:.2f}, {interval.high:.2f}]"
+    of = f"/{row.planned_seeds}" if row.planned_seeds is not None and seeds < row.planned_seeds else ""
+    return (label, *means, *leader, f"{seeds}{of}", bad)
 
 
 def _mean(score: Score | None, separator: str) -> str:
@@ -157,16 +166,20 @@ def foot(table: Table1) -> tuple[str, ...]:
     shown = [score for row in table.rows for score in row.scores.values()]
     used = {kind for score in shown for kind, se in _errors(score) if se is not None}
     compared = [score.to_leader for score in shown if score.to_leader is not None]
+    over_folds = any(score.planned_folds > 1 for score in shown)
     calibrated = [row for row in table.rows if row.kind is Kind.CALIBRATION]
     return (
         *(f"[{kind}]: {meaning}" for kind, meaning in KINDS.items() if kind in used),
         *([INTERVAL] if "seeds" in used else []),
-        *([_OVER_FOLDS] if any(score.folds > 1 for score in shown) else []),
+        *([_OVER_FOLDS] if over_folds else []),
         _SAMPLES,
         *([_LEADER] if compared else []),
+        *([_FOLD_BY_FOLD] if any(score.folds and score.to_leader is not None for score in shown) else []),
+        *([_CONDITIONAL] if len({row.model for row in table.rows if row.kind is Kind.RUN}) > 1 else []),
         *([_TIED] if any(c.tied for c in compared) else []),
         *([_SURVIVORS] if any(c.over_survivors for c in compared) else []),
         _BAD,
+        *([_FOLD_TRIALS] if over_folds else []),
         *([_CALIBRATION] if calibrated else []),
         *(_on_validation(table) if calibrated else []),
         *([] if all(score.comparable for score in shown) else [_FEW]),

@@ -21,11 +21,11 @@ class Kind(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ToLeader:
-    """A run's configuration less the leader of its section and column, over training seeds.
+    """A run's configuration less the leader of its section and column, over training seeds, or fold by fold.
 
     Attributes:
         leader: label of the leader's run.
-        over_survivors: whether one of the two lost seeds that have no score: its mean is over the others.
+        over_survivors: whether one of the two lost seeds, or a fold, that have no score: its mean is over the others.
         valid: on validation, which decides about ties.
         test: on test, which is only shown.
     """
@@ -50,7 +50,8 @@ class Score:
         se_examples: standard error over test images, of one seed's score (mean over the seeds).
         se_seeds: standard error over training seeds.
         se_folds: standard error over folds.
-        folds: folds that the mean is over; 1 where the data have one.
+        folds: the folds that the mean is over; empty where it is over seeds.
+        planned_folds: how many it should be over; 1 where it is over seeds.
         test_n: test images; None where it was not printed.
         valid_n: validation images that sigma was chosen on; None where it was not printed.
         per_seed: each completed seed's mean, in the order of the seeds; of several folds each fold's mean over seeds;
@@ -61,7 +62,7 @@ class Score:
         valid_per_seed: each completed seed's mean on validation, in the order of the seeds.
         num_samples: samples, or images, that carry the kernels; None where it was not printed.
         comparable: whether that is the number that the protocol asks for.
-        leads: whether validation puts it first among several runs of the section and column.
+        leads: whether validation puts it first among several runs of the section, model and column.
         to_leader: it less that one; None for the leader, and where there is no other.
         protocol: how it was scored, for a published score; else None, for the row says it.
         citation: where it was published; None where it was not.
@@ -71,7 +72,8 @@ class Score:
     se_examples: float | None = None
     se_seeds: float | None = None
     se_folds: float | None = None
-    folds: int = 1
+    folds: tuple[int, ...] = ()
+    planned_folds: int = 1
     test_n: int | None = None
     valid_n: int | None = None
     per_seed: tuple[float, ...] = ()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from analysis import reference, statistics
 from analysis.best import choice_of
 from analysis.ledger import read_ledger
-from analysis.plan import planned_confirm_seeds
+from analysis.plan import planned_confirm_seeds, planned_folds
 from analysis.records import Row
 from analysis.scored_data import DIGESTS, parse_protocol
 from analysis.seed_counts import count_seeds
@@ -78,6 +78,19 @@ class Confirmed:
     skipped: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a run's plan asks of its confirm stage.
+
+    Attributes:
+        seeds: seeds of each configuration; None where it is not known.
+        folds: folds that each seed is trained on.
+    """
+
+    seeds: int | None
+    folds: int
+
+
 def confirmed(run: Location | str, label: str, *, skip_damaged: bool = False) -> Confirmed:
     """Return what a run gives to the table. Of its trials only those of the confirm stage are read whole.
 
@@ -114,7 +127,7 @@ def confirmed(run: Location | str, label: str, *, skip_damaged: bool = False) ->
     by_protocol: dict[str, list[Row]] = collections.defaultdict(list)
     for row in rows:
         by_protocol[row["protocol_id"]].append(row)
-    planned = planned_confirm_seeds(run)
+    planned = Planned(seeds=planned_confirm_seeds(run), folds=max(planned_folds(run), len({r["fold"] for r in rows})))
     protocols = {p: _protocol(own, run) for p, own in by_protocol.items()}
     found = {p: _row(label, protocols[p], p, own, planned) for p, own in by_protocol.items()}
     scored = {p: row for p, row in found.items() if row is not None}
@@ -184,20 +197,22 @@ def _data(rows: Sequence[Row], run: Location | str) -> tuple[str, dict[str, str 
     return str(dataset), dict(zip(DIGESTS, digests, strict=True))
 
 
-def _row(label: str, protocol: Protocol, protocol_id: str, rows: Sequence[Row], planned: int | None) -> TableRow | None:
+def _row(label: str, protocol: Protocol, protocol_id: str, rows: Sequence[Row], planned: Planned) -> TableRow | None:
     """Return the row of one configuration under one protocol; None where no seed has a test score."""
     scored = [row for row in rows if is_scored(row)]
     if not scored:
         return None
-    values, valid = (_units(scored, f"{split}_ll_mean") for split in ("test", "valid"))
-    first, folds = scored[0], len({r["fold"] for r in rows})
-    error = statistics.standard_error(values)
+    several = planned.folds > 1
+    unit = _per_fold if several else _per_seed
+    values, valid = (unit(scored, f"{split}_ll_mean") for split in ("test", "valid"))
+    first, error = scored[0], statistics.standard_error(values)
     score = Score(
         mean=statistics.mean(values),
         se_examples=_mean_error(scored, "test"),
-        se_seeds=error if folds == 1 else None,
-        se_folds=error if folds > 1 else None,
-        folds=folds,
+        se_seeds=None if several else error,
+        se_folds=error if several else None,
+        folds=tuple(sorted({row["fold"] for row in scored})) if several else (),
+        planned_folds=planned.folds,
         test_n=first["test_n"],
         valid_n=first["valid_n"],
         per_seed=values,
@@ -215,20 +230,19 @@ def _row(label: str, protocol: Protocol, protocol_id: str, rows: Sequence[Row], 
         run=label,
         config_id=str(first["config_id"]),
         counts=count_seeds(rows),
-        planned_seeds=planned,
+        planned_seeds=planned.seeds,
     )
 
 
-def _units(scored: Sequence[Row], name: str) -> tuple[float, ...]:
-    """Return what a mean and its error are over: seeds, or where there are several folds the mean of each over seeds.
+def _per_seed(scored: Sequence[Row], name: str) -> tuple[float, ...]:
+    return tuple(row[name] for row in scored)
 
-    The paper's protocol for the Toronto Face Database: sigma is chosen on each fold, the error is over folds.
-    """
+
+def _per_fold(scored: Sequence[Row], name: str) -> tuple[float, ...]:
+    """Return the mean of each fold over its seeds: the paper's unit for the Toronto Face Database (Table 1)."""
     by_fold: dict[int, list[float]] = collections.defaultdict(list)
     for row in scored:
         by_fold[row["fold"]].append(row[name])
-    if len(by_fold) == 1:
-        return tuple(row[name] for row in scored)
     return tuple(statistics.mean(by_fold[fold]) for fold in sorted(by_fold))
 
 
@@ -246,12 +260,29 @@ def _score_notes(row: TableRow, rows: Sequence[Row], protocol: Protocol) -> Iter
     for score in row.scores.values():
         if (lacking := len(completed) - sum(map(is_scored, completed))) > 0:
             yield f"{lacking} of {len(completed)} completed seeds lack a finite test score; the mean is over the others"
-        if score.folds > 1:
-            seeds = len({r["seed"] for r in rows})
-            yield (
-                f"the mean is over {score.folds} folds, each with its own sigma and {seeds} seed"
-                f"{'s' if seeds > 1 else ''}; its standard error is over folds, whose training sets overlap, so it is "
-                "too small where they decide, and it knows of no spread over seeds but what is in the folds"
-            )
+        if score.folds:
+            yield from _fold_notes(score, rows)
         if score.valid_n is not None and score.valid_n < asked:
             yield f"sigma was chosen on all {score.valid_n:,} validation images there are, not on {asked:,}"
+
+
+def _fold_notes(score: Score, rows: Sequence[Row]) -> Iterable[str]:
+    """Say what a mean over folds is over, and what it is not."""
+    seeds = len({r["seed"] for r in rows})
+    yield (
+        f"the mean is over {len(score.folds)} folds, each with its own sigma and {seeds} seed"
+        f"{'s' if seeds > 1 else ''}; its standard error is over folds, whose training sets overlap, so it is "
+        "too small where they decide, and it knows of no spread over seeds but what is in the folds"
+    )
+    if lacking := score.planned_folds - len(score.folds):
+        yield (
+            f"{lacking} of {score.planned_folds} folds have no score: the mean is over the others, and is not to be "
+            "held against one over all"
+        )
+    scored = collections.Counter(row["fold"] for row in rows if is_scored(row))
+    if uneven := [f"fold {fold} {scored[fold]}" for fold in score.folds if scored[fold] < seeds]:
+        yield f"seeds with a score, of {seeds}: {', '.join(uneven)}; the mean of such a fold is over survivors"
+    yield (
+        "one fold's validation images may be another's test images, as they are where groups take turns: what "
+        "validation chose over all folds has then seen them"
+    )

@@ -114,7 +114,7 @@ def test_each_seed_is_confirmed_on_each_fold(executor: object, tmp_path: Path) -
     means = (
         trials[(trials.stage == "confirm") & (trials.config_id == row.config_id)].groupby("fold").test_ll_mean.mean()
     )
-    assert score.folds == FOLDS
+    assert (score.folds, score.planned_folds) == (tuple(range(FOLDS)), FOLDS)
     assert score.per_seed == pytest.approx(tuple(means))
     assert score.mean == pytest.approx(means.mean())
     assert score.se_folds == pytest.approx(means.std(ddof=1) / math.sqrt(FOLDS))
