@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from analysis import statistics, trial_columns
 from analysis.flags import ceiling_note, configuration_flags, find_ceiling
-from analysis.plan import planned_confirm_seeds
+from analysis.plan import planned_confirm_seeds, planned_executor
 from analysis.ranking import Candidate
 from analysis.records import Row, arrow_records
 from analysis.selection import Choice, choose_from
@@ -162,8 +162,11 @@ def best_document(run: Location | str, *, skip_damaged: bool = False) -> dict[st
     """Return the content of the best configuration's file, as plain values.
 
     Where a seed ran in another environment than the first completed one, which the key `environment`
-    describes, its entry has the differing values under a key `environment` of its own. Under `chosen`, `flags` are
-    the reasons to doubt the scores (`analysis.flags`), and `not_judged` says what they could not be held against.
+    describes, its entry has the differing values under a key `environment` of its own. `environment` names the
+    executor where it may have trained in packs. The prediction interval is of one more seed that neither collapses nor
+    diverges; where seeds were trained on several folds there is none, nor a standard error over seeds. Under
+    `chosen`, `flags` are the reasons to doubt the scores (`analysis.flags`), and `not_judged` says what they could not
+    be held against.
 
     Args:
         run: the run directory.
@@ -186,7 +189,12 @@ def _document(run: Location, found: Best) -> dict[str, Any]:
     choice = found.choice
     first = next(r for r in found.rows if r["status"] == schema.COMPLETE)
     environment = _environment(first)
+    executor = planned_executor(run)
+    folds = len({r["fold"] for r in found.rows})
+    over_folds = {"valid_ll_se_seeds": None, "seeds": len({r["seed"] for r in found.rows}), "folds": folds}
     notes = [*choice.notes, *([f"damaged part files left out: {len(found.skipped)}"] if found.skipped else [])]
+    if folds > 1:
+        notes.append(f"the mean is over {folds} folds, and the counts are of trials, a seed on a fold each")
     ceiling = find_ceiling(first)
     not_judged = ceiling_note(first, ceiling, run)
     return {
@@ -198,7 +206,8 @@ def _document(run: Location, found: Best) -> dict[str, Any]:
             "rule": choice.rule,
             "protocol_id": choice.protocol_id,
             **_summary(choice.leader),
-            "valid_ll_prediction_95": _prediction(choice.leader.scores),
+            **(over_folds if folds > 1 else {}),
+            "valid_ll_prediction_95": _prediction(found.rows) if folds == 1 else None,
             "notes": notes,
             "flags": [dataclasses.asdict(flag) for flag in configuration_flags(found.rows, ceiling)],
             "not_judged": [] if not_judged is None else [not_judged],
@@ -206,7 +215,7 @@ def _document(run: Location, found: Best) -> dict[str, Any]:
         "protocol": json.loads(first["protocol_json"]),
         "report_protocol": json.loads(first["report_protocol_json"]),
         "seeds": [_seed(row, environment) for row in found.rows],
-        "environment": environment,
+        "environment": environment | ({} if executor in (None, "tune") else {"executor": executor}),
     }
 
 
@@ -219,8 +228,10 @@ def _summary(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _prediction(scores: Sequence[float]) -> list[float] | None:
-    interval = statistics.prediction_interval(scores)
+def _prediction(rows: Sequence[Row]) -> list[float] | None:
+    """Return the interval of one more seed that neither collapses nor diverges, from those that did not."""
+    healthy = [r["valid_ll_mean"] for r in rows if r["status"] == schema.COMPLETE and r["collapsed"] is not True]
+    interval = statistics.prediction_interval(healthy)
     return None if interval is None else [interval.low, interval.high]
 
 

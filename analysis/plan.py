@@ -46,6 +46,19 @@ def planned_folds(run: Location | str) -> int:
     return 1 + sum(str(name).startswith("test_fold_") for name in data) if isinstance(data, Mapping) else 1
 
 
+def planned_executor(run: Location | str) -> str | None:
+    """Return the executor that a run's plan names; None where there is no plan file, or it does not say.
+
+    Args:
+        run: the run directory.
+
+    Raises:
+        ConfigError: when the plan file cannot be read.
+    """
+    value = _planned(run, "executor", "name")
+    return value if isinstance(value, str) else None
+
+
 def planned_base(run: Location | str) -> TrialConfig | None:
     """Return the base of a run's study: the paper's configuration, with the study's overrides and budget.
 

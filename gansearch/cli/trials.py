@@ -217,6 +217,9 @@ def _add_reproduce(parser: argparse.ArgumentParser) -> None:
         "--seed", type=integer(0), metavar="S", help="one of the file's seeds (default: its first completed one)"
     )
     parser.add_argument(
+        "--fold", type=integer(0), metavar="F", help="one of its folds (default: the first that the seed completed)"
+    )
+    parser.add_argument(
         "--out",
         type=location,
         metavar="DIR",
@@ -232,14 +235,16 @@ def run_reproduce(arguments: argparse.Namespace) -> int:
     from gansearch.config_files import load_config_file
     from gansearch.reproduce import plan_reproduction, reproduce
 
-    plan = plan_reproduction(load_config_file(arguments.config), arguments.seed)
+    plan = plan_reproduction(load_config_file(arguments.config), arguments.seed, arguments.fold)
     out: Location = arguments.out or _new_directory(plan)
     ended = arguments.out is not None and _ended(plan, out)
     for difference in plan.differences:
         say(f"note: another environment: {difference}")
-    if plan.differences and not ended and len(plan.scores) < 2:
+    if plan.undecidable and not ended:
         return _no_verdict(plan, arguments.json)
     what = f"{plan.spec.config.config_id} with seed {plan.spec.seed}"
+    if plan.spec.fold:
+        what += f" on fold {plan.spec.fold}"
     if ended:
         say(f"{out} holds {what} already: nothing is trained, the row that is stored there is judged")
     else:
@@ -258,6 +263,8 @@ def run_reproduce(arguments: argparse.Namespace) -> int:
 def _new_directory(plan: Plan) -> Path:
     """Return the first of a reproduction's default directories that is not there yet."""
     stem = f"reproduce-{plan.spec.config.config_id}-{plan.spec.seed}"
+    if plan.spec.fold:
+        stem += f"-fold{plan.spec.fold}"
     return next(path for n in itertools.count(1) if not (path := Path("runs") / f"{stem}-{n}").exists())
 
 
@@ -286,12 +293,14 @@ def _no_verdict(plan: Plan, as_json: bool) -> int:
 
 def verdict(found: Reproduction) -> str:
     """Return the verdict with its numbers."""
-    lines = [f"verdict: {'' if found.holds else 'not '}{found.kind}", found.reason]
+    verdict = {True: "", False: "not ", None: "undecided whether "}[found.holds]
+    lines = [f"verdict: {verdict}{found.kind}", found.reason]
     width = max(len(name) for name in found.values)
     lines += [f"  {name:{width}}  file {told}  here {here}" for name, (told, here) in found.values.items()]
     if found.interval is not None:
         low, high = found.interval
-        lines.append(f"  95% prediction interval of the file's {found.seeds} seeds: {low:.2f} to {high:.2f} nats")
+        of = f"the file's {found.seeds} seeds" + (" that neither collapsed nor diverged" if found.bad else "")
+        lines.append(f"  95% prediction interval of {of}: {low:.2f} to {high:.2f} nats")
     lines += [f"  another environment: {difference}" for difference in found.differences]
     return "\n".join(lines)
 
@@ -315,7 +324,8 @@ COMMANDS = (
         help="train the best configuration again and judge the result",
         description="Train a seed of a best configuration's file again and compare. On the same device model, with\n"
         "the same versions and threads, the verdict is *identical*: equal bit for bit. Elsewhere it is\n"
-        "*another draw*: inside the prediction interval of the file's seeds. Exit code 1 when not.",
+        "*another draw*: inside the prediction interval of the file's seeds, those that collapsed or diverged\n"
+        "apart. Exit code 1 when it is not, or when one trial does not tell.",
         examples=("gansearch reproduce best.yaml",),
         add_arguments=_add_reproduce,
         run=run_reproduce,

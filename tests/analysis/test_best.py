@@ -132,3 +132,34 @@ def test_flags_are_of_the_leaders_ranked_rows(tmp_path: Path, monkeypatch: pytes
     assert chosen["flags"] == [{"name": "less-diverse", "text": text}]
     (note,) = chosen["not_judged"]
     assert note == f"what real images score under {FULL.id} is not known here: `gansearch calibrate {run}` computes it"
+
+
+def test_the_prediction_is_of_seeds_that_did_not_collapse(tmp_path: Path) -> None:
+    rows = [trial_row(A, 1, score=3.0)]
+    for seed, score, collapsed in ((31, 200.0, False), (32, 205.0, False), (33, -50.0, True), (34, 198.0, False)):
+        rows += confirm_rows(A, seed, score, score - 5, collapsed=collapsed)
+    chosen = best_document(write_run(tmp_path / "run", rows))["chosen"]
+    low, high = chosen["valid_ll_prediction_95"]
+    assert 170 < low < 198
+    assert 205 < high < 235
+
+
+def test_trials_on_folds_are_not_seeds(tmp_path: Path) -> None:
+    rows = [trial_row(A, 1, score=3.0)]
+    for fold in range(5):
+        rows += confirm_rows(A, 31, 900.0 + 20 * fold, 890.0, fold=fold, data_valid_digest=f"v{fold}")
+    run = write_run(tmp_path / "run", rows)
+    chosen = best_document(run)["chosen"]
+    assert (chosen["seeds"], chosen["folds"], chosen["completed"]) == (1, 5, 5)
+    assert chosen["valid_ll_mean"] == 940.0
+    assert chosen["valid_ll_se_seeds"] is None
+    assert chosen["valid_ll_prediction_95"] is None
+    assert "the mean is over 5 folds, and the counts are of trials, a seed on a fold each" in chosen["notes"]
+
+
+def test_an_executor_of_packs_is_part_of_the_environment(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [trial_row(A, 1, score=3.0), *confirm_rows(A, 31, 2.0, 1.0)])
+    (run / "sweep.yaml").write_text("study: {executor: {name: packed, slots: 8}}\n", encoding="utf-8")
+    assert best_document(run)["environment"]["executor"] == "packed"
+    (run / "sweep.yaml").write_text("study: {executor: {name: tune}}\n", encoding="utf-8")
+    assert "executor" not in best_document(run)["environment"]
