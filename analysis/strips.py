@@ -30,6 +30,7 @@ class Sheet:
     Attributes:
         config_id: hash of the configuration.
         seed: of the confirm trial.
+        fold: fold of the data set that it was trained on.
         epoch: epoch of its scored weights.
         rows: rows of images.
         columns: images a row.
@@ -38,6 +39,7 @@ class Sheet:
 
     config_id: str
     seed: int
+    fold: int
     epoch: int
     rows: int
     columns: int
@@ -76,7 +78,7 @@ class Strip:
 
 
 def sheets(run: Location | str, *, config_id: str | None = None, skip_damaged: bool = False) -> tuple[Sheet, ...]:
-    """Return the sheets of a run's confirm trials, by configuration and seed; none where none has ended.
+    """Return the sheets of a run's confirm trials, by configuration, seed and fold; none where none has ended.
 
     Args:
         run: the run directory.
@@ -89,9 +91,10 @@ def sheets(run: Location | str, *, config_id: str | None = None, skip_damaged: b
     where = pc.field("kind") == "sheet"
     if config_id is not None:
         where &= pc.field("config_id") == config_id
-    names = ["config_id", "seed", "epoch", "rows", "columns", "png"]
+    names = ["config_id", "seed", "fold", "epoch", "rows", "columns", "png"]
     found, _ = results.read_arrow(run, schema.SAMPLES, columns=names, where=where, skip_damaged=skip_damaged)
-    return tuple(Sheet(**row) for row in sorted(found.to_pylist(), key=lambda row: (row["config_id"], row["seed"])))
+    order = ("config_id", "seed", "fold")
+    return tuple(Sheet(**row) for row in sorted(found.to_pylist(), key=lambda row: tuple(row[name] for name in order)))
 
 
 def strip(

@@ -283,6 +283,6 @@ def _fold_notes(score: Score, rows: Sequence[Row]) -> Iterable[str]:
     if uneven := [f"fold {fold} {scored[fold]}" for fold in score.folds if scored[fold] < seeds]:
         yield f"seeds with a score, of {seeds}: {', '.join(uneven)}; the mean of such a fold is over survivors"
     yield (
-        "one fold's validation images may be another's test images, as they are where groups take turns: what "
-        "validation chose over all folds has then seen them"
+        "one fold's training and validation images may be other folds' test images, as they are where groups take "
+        "turns: the search, which is of the first fold, and what validation chose over all folds have then seen them"
     )

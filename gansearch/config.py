@@ -281,6 +281,11 @@ class TrialConfig:
         values = {name: value for c in self.schedule if c.after <= epochs for name, value in c.values}
         return dataclasses.replace(self, schedule=()).replace(values)
 
+    def history(self, name: str, epochs: int) -> tuple[tuple[int, float], ...]:
+        """Return what a schedule made of a parameter in so many epochs: (epochs before it acted, value), at 0 first."""
+        changes = [(c.after, value) for c in self.schedule if c.after <= epochs for n, value in c.values if n == name]
+        return ((0, typing.cast("float", self.get(name))), *changes) if changes else ()
+
     def changed(self, after: int, values: Mapping[str, float]) -> TrialConfig:
         """Return a copy whose values change after so many epochs; those of a change at that epoch are kept beside.
 
@@ -321,26 +326,31 @@ class Need:
     Attributes:
         parent: the other's dotted name.
         value: what the other must be, or contain where it is a list; None for anything but 0, none or empty.
+        unset: that the other is not set at all, in place of a value.
     """
 
     parent: str
     value: str | None = None
+    unset: bool = False
 
     def met(self, value: object) -> bool:
         """Return whether a value of the parent meets it."""
+        if self.unset:
+            return value is None
         if self.value is None:
             return value not in (0, "none", ())
         return self.value in value if isinstance(value, tuple) else value == self.value
 
     def describe(self) -> str:
         """Return it in words."""
-        return f"{self.parent} is {'set' if self.value is None else self.value}"
+        return f"{self.parent} is {'not set' if self.unset else 'set' if self.value is None else self.value}"
 
 
 _NEEDS = {
     "momentum": Need("update.rule", "momentum"),
     "adam": Need("update.rule", "adam"),
     "generator.leaky_slope": Need("generator.activations", "leaky_relu"),
+    "generator.output_init_range": Need("generator.output_inputs", unset=True),
     "discriminator.leaky_slope": Need("discriminator.activation", "leaky_relu"),
     "discriminator.pieces": Need("discriminator.activation", "maxout"),
     "deconvolution": Need("deconvolution.channels"),

@@ -264,11 +264,14 @@ class Training:
 
         Collapsed samples near the mean image, where every generator starts, have a higher likelihood than
         those of a healthy run for many epochs: they never beat samples that have not collapsed, and a trial
-        that has not left collapse stands at its latest weights, not at its start.
+        that has not left collapse stands at its latest weights, not at its start. The first stage of two is
+        forgotten when the second begins.
         """
         if not math.isfinite(value):
             return False
         if self._best is None or self._best_collapsed:
+            return True
+        if self._row["report_epoch"] < self._spec.config.pretraining.epochs <= self._epochs:
             return True
         return not collapsed and value > self._row["report_ll_mean"]
 

@@ -62,6 +62,19 @@ def test_a_minibatch_may_be_the_whole_training_split() -> None:
             "do not fit 'cifar10': the generator's images have 8 x 8 pixels, those of the data set 32 x 32",
             None,
         ),
+        (
+            "cifar10",
+            {"generator.hidden": [40, 961], "generator.output_inputs": 2, "deconvolution.channels": 1}
+            | {"deconvolution.kernel": 2, "deconvolution.stride": 1, "generator.output": "linear"},
+            "generator.output_inputs is 2, and the output layer sees 1 units",
+            None,
+        ),
+        (
+            "mnist",
+            {"generator.hidden": [], "noise.dim": 10, "generator.output_inputs": 30},
+            "generator.output_inputs is 30, and the output layer sees 10 units",
+            None,
+        ),
         ("cifar10", {"deconvolution.channels": 7}, "1,200 units, which are not 7 square images", None),
         ("gaussian_mixture", DECONVOLUTION, "convolutions take square images", None),
         ("mnist", STAGES | {"algorithm.epochs": 5}, "nothing is left for the second stage", "second stage epochs"),
@@ -103,8 +116,8 @@ def test_scores_are_of_the_space_of_the_data() -> None:
             )
 
 
-def study(space: dict[str, Any], **base: object) -> Study:
-    data = plan(num_trials=2)
+def study(space: dict[str, Any], epochs: int = 4, **base: Any) -> Study:
+    data = plan(num_trials=2, epochs=epochs)
     data["base"] |= base
     return Study.parse(data | {"space": space}, "study")
 
@@ -120,12 +133,36 @@ def test_every_corner_of_a_space_must_fit() -> None:
         check_study_fits(study({"algorithm.batch_size": {"int": [50, 2000]}}))
 
 
+def test_labels_are_among_the_units_that_a_deconvolution_without_hidden_layers_reads() -> None:
+    given = {"generator.hidden": [], "condition.on": "labels", "deconvolution.channels": 1, "dataset.name": "digits"}
+    labelled = TrialConfig().replace(given | {"deconvolution.kernel": 4, "deconvolution.stride": 4, "noise.dim": 4})
+    with pytest.raises(ConfigError, match="14 units, which are not 1 square images"):
+        check_fits(labelled, describe("digits"))
+    check_fits(
+        labelled.replace({"noise.dim": 6, "deconvolution.kernel": 2, "deconvolution.stride": 2}), describe("digits")
+    )
+
+
+def test_every_value_of_a_large_space_is_tried() -> None:
+    """More combinations than anybody tries: each value of the first parameter is tried with each of any other."""
+    space: dict[str, Any] = {"algorithm.batch_size": {"choice": [50, 100, 2000]}}
+    space |= {"generator.hidden": {"choice": [[n] for n in range(10, 40)]}, "noise.dim": {"choice": [*range(5, 25)]}}
+    space |= {"discriminator.hidden": {"choice": [[n] for n in range(10, 40)]}}
+    with pytest.raises(DataError, match=r"where the space has algorithm\.batch_size 2000"):
+        check_study_fits(study(space))
+
+
+def test_a_searched_budget_must_leave_room_for_the_second_stage() -> None:
+    with pytest.raises(ConfigError, match=r"where the space has algorithm\.epochs 3: pretraining\.epochs is 3"):
+        check_study_fits(study({"algorithm.epochs": {"choice": [9, 3]}}, 9, pretraining={"epochs": 3}))
+
+
 def test_conditional_corners_are_tried_where_they_act_only() -> None:
     space = {
         "deconvolution.channels": {"choice": [0, 2]},
         "deconvolution.kernel": {"choice": [4, 6], "when": {"deconvolution.channels": 2}},
     }
-    base = {"deconvolution": {"channels": 0}, "generator": {"hidden": [18]}}
+    base: dict[str, Any] = {"deconvolution": {"channels": 0}, "generator": {"hidden": [18]}}
     with pytest.raises(ConfigError, match=r"deconvolution.channels 2, deconvolution.kernel 4: .* have 10 x 10 pixels"):
         check_study_fits(study(space, **base))
 
@@ -148,6 +185,17 @@ def test_what_a_space_searches_without_effect_is_refused() -> None:
             "generator.leaky_slope": {"uniform": [0.1, 0.3], "when": {"generator.activations": [["leaky_relu"]]}},
         }
     )
+
+
+def test_an_initial_range_that_is_not_used_is_refused() -> None:
+    space = {"generator.output_init_range": {"uniform": [0.1, 0.3]}}
+    with pytest.raises(ConfigError, match=r"output_init_range has no effect: generator\.output_inputs is always set"):
+        study(space, generator={"hidden": [23], "output_inputs": 5})
+    study(space, generator={"hidden": [23], "output_init_range": 0.2})
+    with pytest.raises(ConfigError, match=r"output_init_range has no effect: generator\.output_inputs is 5"):
+        study(
+            {"algorithm.k": {"int": [1, 2]}}, generator={"hidden": [23], "output_inputs": 5, "output_init_range": 0.2}
+        )
 
 
 def test_what_a_file_sets_without_effect_is_refused() -> None:

@@ -188,6 +188,16 @@ def test_collapsed_reports_never_beat_others(tmp_path: Path) -> None:
     assert row["report_ll_mean"] == lls[best[-1]]
 
 
+def test_the_first_stage_of_two_is_forgotten_when_the_second_begins(tmp_path: Path) -> None:
+    """Else a trial of two stages could be scored by the weights of one."""
+    values, points = WAVERING | {"pretraining.epochs": 6}, load("gaussian_mixture", data_dir=None)
+    (row,) = run_trial(spec(values=values), tmp_path / "whole", data=points)
+    reports = curves(tmp_path / "whole").set_index("epoch")["report_ll_mean"]
+    assert reports[:5].max() > reports[6:].max()  # else this test shows nothing
+    assert 6 <= row["report_epoch"] == row["scored_epoch"]
+    assert row["report_ll_mean"] == reports[row["report_epoch"]]
+
+
 def test_a_trial_that_never_leaves_collapse_stands_at_its_last_weights(tmp_path: Path) -> None:
     (row,) = run_trial(spec(values=ALTERNATING), tmp_path)
     frame = curves(tmp_path)

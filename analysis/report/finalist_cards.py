@@ -100,18 +100,19 @@ def _pictures(sources: Sources, found: Funnel) -> dict[str, list[Picture]]:
     own = [s for s in sheets(sources.run, skip_damaged=sources.skip_damaged) if s.config_id in by_id]
     turns: dict[str, int] = dict.fromkeys(by_id, 0)
     ordered = []
-    for sheet in sorted(own, key=lambda s: (s.config_id, s.seed)):
+    for sheet in sorted(own, key=lambda s: (s.config_id, s.seed, s.fold)):
         ordered.append((turns[sheet.config_id], sheet))
         turns[sheet.config_id] += 1
     room = _MOST_PICTURE_BYTES
     for _, sheet in sorted(ordered, key=lambda entry: (entry[0], list(by_id).index(entry[1].config_id))):
         room -= len(sheet.png)
+        fold = f", fold {sheet.fold}" if sheet.fold else ""
         images = f"{sheet.rows} by {sheet.columns} generated images"
         by_id[sheet.config_id].append(
             Picture(
                 uri=data_uri(sheet.png, "image/png") if room >= 0 else "",
-                alt=f"Samples of configuration {sheet.config_id}, seed {sheet.seed}: a sheet of {images}",
-                caption=f"Seed {sheet.seed}, epoch {sheet.epoch}",
+                alt=f"Samples of configuration {sheet.config_id}, seed {sheet.seed}{fold}: a sheet of {images}",
+                caption=f"Seed {sheet.seed}{fold}, epoch {sheet.epoch}",
             )
         )
     return by_id

@@ -132,15 +132,16 @@ def _sheets(arguments: argparse.Namespace) -> int:
         )
     folder = _output(arguments)
     for sheet in found:
-        key = TrialKey(sheet.config_id, sheet.seed, "confirm")
+        key = TrialKey(sheet.config_id, sheet.seed, "confirm", sheet.fold)
+        fold = f", fold {sheet.fold}" if sheet.fold else ""
         picture = pictures.decode(sheet.png)
         height, width = pictures.take_apart(picture, sheet.rows, sheet.columns).shape[1:3]
         caption = (
-            f"{sheet.rows * sheet.columns} samples of configuration {key.config_id}, confirm seed {key.seed}, "
-            f"epoch {sheet.epoch}, not picked."
+            f"{sheet.rows * sheet.columns} samples of configuration {key.config_id}, confirm seed {key.seed}"
+            f"{fold}, epoch {sheet.epoch}, not picked."
         )
         zoom = arguments.zoom or pictures.zoom_for((1, height, width))
-        path = folder / f"{key.config_id}-{key.seed}.png"
+        path = folder / f"{key.config_id}-{key.seed}{f'-fold{sheet.fold}' if sheet.fold else ''}.png"
         text = _text("Samples", caption, key, str(sheet.epoch))
         storage.write_bytes(path, pictures.png(picture, zoom=zoom, text=text))
         say(caption)

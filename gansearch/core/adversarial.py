@@ -159,7 +159,12 @@ class Adversarial:
     @property
     def member(self) -> Member:
         """The trial at the beginning of its next epoch."""
-        return Member(config=self.config.at_epoch(self.epochs), draws=self._draws, epochs=self.epochs)
+        return Member(
+            config=self.config.at_epoch(self.epochs),
+            draws=self._draws,
+            epochs=self.epochs,
+            beta1=self.config.history("adam.beta1", self.epochs),
+        )
 
     def sample(self, weights: Mapping[str, Tensor], n: int, purpose: str, step: int = 0) -> Float[Tensor, "n d"]:
         """Return n samples of the generator with these weights, images in [0,1].

@@ -39,11 +39,13 @@ class Member:
         config: its configuration, as it is in this epoch.
         draws: its draws.
         epochs: epochs before this one.
+        beta1: Adam's beta1 where a schedule changed it: (epochs before it began to act, value), the first at 0.
     """
 
     config: TrialConfig
     draws: Draws
     epochs: int
+    beta1: tuple[tuple[int, float], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,7 +279,7 @@ class _Epoch:
         """Yield the rates of these steps."""
         table = np.array(
             [
-                [_row(one, t) for one, t in zip(self._members, numbers, strict=True)]
+                [_row(one, t, self.length) for one, t in zip(self._members, numbers, strict=True)]
                 for numbers in self._numbers(start, count).tolist()
             ]
         )  # [steps, trials, rates]
@@ -302,8 +304,8 @@ def _adam(lr: Rate, fresh1: Rate, fresh2: Rate, eps: Rate, gathered1: Rate, gath
     return Adam(lr=lr, fresh1=fresh1, fresh2=fresh2, eps=eps, gathered1=gathered1, gathered2=gathered2)
 
 
-def _row(member: Member, t: int) -> list[float]:
-    """Return the rates of a trial's step t, in the order in which `_moves` reads them."""
+def _row(member: Member, t: int, length: int) -> list[float]:
+    """Return the rates of a trial's step t, in the order in which `_moves` reads them; an epoch has `length` steps."""
     config, momentum, adam = member.config, member.config.momentum, member.config.adam
     if config.update.rule == "momentum":
         ramp = updates.momentum_at(momentum, member.epochs, config.algorithm.epochs)
@@ -312,6 +314,23 @@ def _row(member: Member, t: int) -> list[float]:
             updates.learning_rate(momentum.lr_d, momentum, t),
             ramp,
         ]
-    gathered = [1 - beta**n for n in (t // config.algorithm.k + 1, t + 1) for beta in (adam.beta1, adam.beta2)]
     # In double precision here: 1 - .999 in float32 has 5 digits.
-    return [adam.lr_g, adam.lr_d, 1 - adam.beta1, 1 - adam.beta2, adam.eps, *gathered]
+    rates = [adam.lr_g, adam.lr_d, 1 - adam.beta1, 1 - adam.beta2, adam.eps]
+    return [*rates, *_gathered(member, t, length, config.algorithm.k), *_gathered(member, t, length, 1)]
+
+
+def _gathered(member: Member, t: int, length: int, every: int) -> tuple[float, float]:
+    """Return what the shares of Adam's two moments add up to at step t, for updates that every so many steps make.
+
+    That is 1 less the product of all betas since the moments were zero: at the trial's start, or that of its second
+    stage. With one beta it is 1 - beta^n (Kingma and Ba 2015, Algorithm 1).
+    """
+    adam, stage = member.config.adam, member.config.pretraining.epochs
+    begun = stage * length if member.epochs >= stage else 0
+    end = t // every + 1
+    history = member.beta1 or ((0, adam.beta1),)
+    left1 = 1.0
+    for i, (epochs, beta) in enumerate(history):
+        until = history[i + 1][0] * length // every if i + 1 < len(history) else end
+        left1 *= beta ** max(until - max(epochs * length, begun) // every, 0)
+    return 1 - left1, 1 - adam.beta2 ** (end - begun // every)

@@ -75,7 +75,7 @@ def _read(path: Path, digest: str) -> NDArray[Any]:
         raise DataError(f"LFWcrop was not found: {path} is not there, and cannot be downloaded", hint=hint) from error
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint=hint) from error
-    found = content_digest(array.view(np.uint8)) if array.ndim else ""
+    found = content_digest(np.ascontiguousarray(array).view(np.uint8)) if array.ndim else ""
     if found != digest:
         raise DataError(f"{path} has the digest {found}, the known file has {digest}", hint=hint)
     return array

@@ -68,11 +68,16 @@ class Networks:
             if math.prod(shape) != data_dim or shape[1] != shape[2]:
                 raise ValueError(f"convolutions take square images, and {shape} is the shape of the data set's")
             if config.deconvolution.channels:
-                generator[-1] = _deconvolution(config, channels, side)
+                generator[-1] = _deconvolution(config, g_widths[-2], channels, side)
             if config.convolution.channels:
                 convolutions = _convolutions(config, channels, side)
                 discriminator += convolutions
                 fan_in = convolutions[-1].out_units
+        inputs = config.generator.output_inputs
+        if inputs is not None and inputs > generator[-1].fan_in:
+            raise ValueError(
+                f"generator.output_inputs is {inputs:,}, and the output layer sees {generator[-1].fan_in:,} units"
+            )
         pieces = config.discriminator.pieces if config.discriminator.activation == "maxout" else 1
         fan_in += classes
         for units in config.discriminator.hidden:
@@ -110,8 +115,8 @@ class Networks:
         return self.config.generator.hidden
 
 
-def _deconvolution(config: TrialConfig, out: int, image_side: int) -> Deconvolution:
-    channels, units = config.deconvolution.channels, (config.generator.hidden or (config.noise.dim,))[-1]
+def _deconvolution(config: TrialConfig, units: int, out: int, image_side: int) -> Deconvolution:
+    channels = config.deconvolution.channels
     side = math.isqrt(units // channels)
     if channels * side**2 != units or not side:
         raise ValueError(

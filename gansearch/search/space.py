@@ -160,17 +160,24 @@ class Space:
             return [self.base.get(name)]
         return list(domain.extremes())
 
-    def corners(self, prefixes: tuple[str, ...]) -> Iterator[dict[str, object]]:
+    def corners(self, names: tuple[str, ...]) -> Iterator[dict[str, object]]:
         """Yield the points of all combinations of some parameters' values, of ranges the ends.
 
+        The combinations of each two come first, for there may be more of all together than anybody has time for.
+
         Args:
-            prefixes: what the names begin with of the parameters that vary; the others have their first value, but
-                for those that conditions stand on.
+            names: the parameters that vary, or sections of them, such as `pretraining.`; the others have their first
+                value, but for those that conditions stand on.
         """
-        parents = {parent for p in self.parameters for parent, _ in p.when}
-        varied = {p.name for p in self.parameters if p.name.startswith(prefixes) or p.name in parents}
-        values = {p.name: self.values_of(p.name)[: None if p.name in varied else 1] for p in self.parameters}
-        return self._walk(0, {}, values)
+        whens: dict[str, set[str]] = {}
+        for p in self.parameters:  # those that conditions stand on come first
+            parents = {parent for parent, _ in p.when}
+            whens[p.name] = parents.union(*(whens[parent] for parent in parents))
+        chosen = [p.name for p in self.parameters if p.name in names or f"{p.name.partition('.')[0]}." in names]
+        pairs = [{a, b} | whens[a] | whens[b] for a, b in itertools.combinations(chosen, 2)]
+        for varied in (*pairs, {*chosen, *itertools.chain.from_iterable(whens.values())}):
+            values = {p.name: self.values_of(p.name)[: None if p.name in varied else 1] for p in self.parameters}
+            yield from self._walk(0, {}, values)
 
     def reaches(self, name: str) -> bool:
         """Return whether a parameter has an effect in any configuration of the space."""

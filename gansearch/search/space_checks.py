@@ -55,7 +55,7 @@ def _check_needed(space: Space, name: str, needed: Need, values: set[object] | N
     possible = values or set(space.values_of(parent))
     wanted = sorted(show(value) for value in possible if needed.met(value))
     if not wanted:
-        never = f"never {needed.value}" if needed.value else "never set"
+        never = "always set" if needed.unset else f"never {needed.value}" if needed.value else "never set"
         raise ConfigError(f"{name} has no effect: {parent} is {never}", hint=f"search {parent}, or remove it")
     if len(wanted) < len(possible):
         listed = wanted[0] if len(wanted) == 1 else f"[{', '.join(wanted)}]"

@@ -139,6 +139,7 @@ def resume(
                 f"{study.scheduler.name} stopped trials whose places copies of better ones took: they cannot run again",
                 hint="leave --rerun stopped out",
             )
+        check_study_fits(study)
         data = _load(study, data_dir, download)
         check_data(plan, data)
         warm_start = read_warm_start(study, data.digests["valid"])
@@ -196,6 +197,7 @@ def confirm(
     with held(run) as lease, _whole_tables():
         plan = read_plan(run)  # another driver may have extended it until now
         study = with_confirm(plan.study, top=top, seeds=seeds, folds=folds, protocols=protocols)
+        check_study_fits(study)
         check_enough(run, study)
         check_scored(run, study)
         data = _load(study, data_dir, download)
@@ -219,10 +221,12 @@ def confirm(
 
 
 SIZES = (
-    *("algorithm.batch_size", "noise.", "generator.", "discriminator."),
+    *("algorithm.batch_size", "algorithm.epochs", "noise.dim"),
+    *("generator.hidden", "generator.output", "generator.output_inputs"),
+    *("discriminator.hidden", "discriminator.inputs"),
     *("deconvolution.", "convolution.", "condition.", "pretraining."),
 )
-"""What the names of parameters begin with that decide whether networks and data fit."""
+"""The parameters, and sections of them, that decide whether networks and data fit."""
 _CORNERS = 10_000
 """Combinations of their values that are tried before a sweep, at most."""
 
@@ -246,7 +250,8 @@ def check_study_fits(study: Study) -> None:
         try:
             check_fits(config, info)
         except UserError as error:
-            sizes = ", ".join(f"{name} {show(value)}" for name, value in point.items() if name.startswith(SIZES))
+            varied = {name for name in point if name in SIZES or f"{name.partition('.')[0]}." in SIZES}
+            sizes = ", ".join(f"{name} {show(value)}" for name, value in point.items() if name in varied)
             raise type(error)(f"where the space has {sizes}: {error.message}", hint=error.hint) from None
 
 

@@ -121,7 +121,7 @@ def test_trials_of_one_seed_have_no_interval_of_bad_seeds(tmp_path: Path) -> Non
     """Five folds of a seed share its start and its noise: five of five bad ones are one bad seed."""
     table = table1([_run(tmp_path / "run", (0.0,) * FOLDS)])
     assert _cells(table, "run")["bad seeds"] == "5/5 trials"
-    assert any("one fold's validation images may be another's test images" in note for note in table.notes)
+    assert any("training and validation images may be other folds' test images" in note for note in table.notes)
 
 
 def test_a_run_without_a_plan_has_the_folds_that_are_there(tmp_path: Path) -> None:

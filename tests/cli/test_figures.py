@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from analysis.strips import sheets, strip
-from gansearch import __version__, pictures
+from gansearch import __version__, parts, pictures
 from gansearch.core.datasets import load
 from gansearch.figures import find_model, interpolations, samples_with_nearest
 from gansearch.kept_models import find_weights
-from gansearch.paths import RunPaths
+from gansearch.paths import RunPaths, TrialKey
+from gansearch.schema import SAMPLES
 from tests.cli.conftest import CONFIG, OTHER, SEEDS, Gansearch, Place
 
 
@@ -77,6 +78,21 @@ def test_sheets(place: Place, gansearch: Gansearch) -> None:
         np.testing.assert_array_equal(_pixels(Path("all") / name), stored.repeat(2, 0).repeat(2, 1))
         assert _said(Path("all") / name)["seed"] == str(sheet.seed)
     assert gansearch("figure", place.run, "--kind", "sheets", "--seed", str(SEEDS[1]))[1] == f"sheets/{names[1]}\n"
+
+
+def test_a_sheet_of_each_fold(tmp_path: Path, gansearch: Gansearch) -> None:
+    png = pictures.png(np.zeros((3, 3, 3), np.uint8))
+    for fold in (0, 3):
+        identity = {"config_id": CONFIG.config_id, "seed": 7, "stage": "confirm", "fold": fold}
+        key = TrialKey(CONFIG.config_id, 7, "confirm", fold)
+        picture = {"kind": "sheet", "epoch": 4, "rows": 1, "columns": 1, "png": png}
+        parts.write_part(RunPaths(tmp_path / "run").part("samples", key), SAMPLES, [identity | picture])
+    code, out, err = gansearch("figure", tmp_path / "run", "--kind", "sheets")
+    stem = f"sheets/{CONFIG.config_id}-7"
+    assert (code, out.split()) == (0, [f"{stem}.png", f"{stem}-fold3.png"])
+    assert Path(f"{stem}-fold3.png").is_file()
+    assert "confirm seed 7, epoch 4" in err.splitlines()[0]
+    assert "confirm seed 7, fold 3, epoch 4" in err.splitlines()[1]
 
 
 @pytest.mark.parametrize(("kind", "columns"), [("samples", 4), ("interpolation", 5)])

@@ -126,6 +126,42 @@ def test_updates_are_numbered_by_network(order: str, monkeypatch: pytest.MonkeyP
     assert all(rule.fresh1 == 1 - beta1 and rule.fresh2 == 1 - beta2 for both in seen for rule in both)
 
 
+def test_adams_moments_are_corrected_for_what_went_into_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the betas that acted, and from the second stage's start on, where the moments are zero again."""
+    betas: dict[str, list[tuple[float, float]]] = {"g": [], "d": []}  # that acted in each update so far
+    seen: list[tuple[Adam, Adam]] = []
+    step = algorithm1.generator_step
+    d_step = algorithm1.discriminator_step
+
+    def watched(state: Any, draws: Any, moves: Moves, *rest: Any) -> Any:
+        assert isinstance(moves.g, Adam)
+        assert isinstance(moves.d, Adam)
+        adam = model.config.at_epoch(model.epochs).adam
+        betas["g"].append((adam.beta1, adam.beta2))
+        seen.append((moves.g, moves.d))
+        for rule, past in ((moves.g, betas["g"]), (moves.d, betas["d"])):
+            first, second = (math.prod(column) for column in zip(*past, strict=True))
+            assert rule.gathered1 == pytest.approx(1 - first, rel=1e-12)
+            assert rule.gathered2 == pytest.approx(1 - second, rel=1e-12)
+        return step(state, draws, moves, *rest)
+
+    def watched_d(*given: Any) -> Any:
+        adam = model.config.at_epoch(model.epochs).adam
+        betas["d"].append((adam.beta1, adam.beta2))
+        return d_step(*given)
+
+    monkeypatch.setattr(algorithm1, "generator_step", watched)
+    monkeypatch.setattr(algorithm1, "discriminator_step", watched_d)
+    changes: dict[str, object] = {"algorithm.order": "alternating", "algorithm.k": 2, "update.rule": "adam"}
+    model = learner(changes | {"pretraining.epochs": 4})
+    model.config = model.config.changed(2, {"adam.beta1": 0.9}).changed(5, {"adam.beta1": 0.3})
+    for epoch in range(7):
+        if epoch == 4:
+            betas = {"g": [], "d": []}
+        model.train_epoch()
+    assert len(seen) == 14
+
+
 def test_minibatches_draw_fresh_noise_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[torch.Tensor] = []
     discriminator_step, generator_step = algorithm1.discriminator_step, algorithm1.generator_step

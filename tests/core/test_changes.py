@@ -26,6 +26,8 @@ CHANGES = [
     ("adam", {"adam.beta1": 0.8}),
     ("adam", {"discriminator.dropout_hidden": 0.25}),
 ]
+WITHOUT_MEMORY = [(rule, values) for rule, values in CHANGES if "adam.beta1" not in values]
+"""Those of which nothing later depends on how long they acted: Adam's moments are corrected by all earlier betas."""
 
 
 def learner(config: TrialConfig) -> Adversarial:
@@ -44,7 +46,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("order", ["simultaneous", "alternating"])
-@pytest.mark.parametrize(("rule", "values"), CHANGES)
+@pytest.mark.parametrize(("rule", "values"), WITHOUT_MEMORY)
 def test_a_schedule_is_training_that_goes_on_with_other_values(order: str, rule: str, values: dict[str, float]) -> None:
     first = small(SETTINGS | {"update.rule": rule, "algorithm.order": order, "algorithm.k": 2})
     then = first.replace(values)

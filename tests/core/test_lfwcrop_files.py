@@ -68,14 +68,15 @@ def test_a_missing_file_says_what_belongs_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("faces")
-@pytest.mark.parametrize("damage", ["cut", "pickled", "other", "number"])
+@pytest.mark.parametrize("damage", ["cut", "pickled", "other", "number", "columns"])
 def test_a_file_that_is_another_is_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / FOLDER / "person.npy"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-3])
     else:
-        other: NDArray[Any] = {"pickled": np.array([{}]), "other": PEOPLE + 1, "number": np.array(3)}[damage]
-        np.save(path, other, allow_pickle=True)
+        by_columns = np.asfortranarray(np.zeros((len(PEOPLE), 3)))  # as arrays out of Matlab's files are
+        others = {"pickled": np.array([{}]), "other": PEOPLE + 1, "number": np.array(3), "columns": by_columns}
+        np.save(path, others[damage], allow_pickle=True)
     with pytest.raises(DataError, match=r"person\.npy (cannot be read|has the digest)"):
         read_lfwcrop(tmp_path, 0)
 
