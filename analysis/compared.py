@@ -64,7 +64,7 @@ class Item:
         rank: its place by validation among its run's confirmed configurations; None where it has none.
         ranked: how many configurations its run ranks.
         chosen_from: configurations that validation chose it from; 1 where something else named it.
-        is_paper: whether it is its study's base, the paper's configuration.
+        is_paper: whether it is its study's base.
         values: parameters that are not the same in all items, by dotted name; without those that do not act.
         counts: how its confirm seeds ended.
         valid: validation score.

@@ -151,7 +151,7 @@ def _foot(found: Compared) -> Iterable[str]:
     )
     yield "seeds: completed of all; bad seeds: share that collapsed, diverged or failed, with its exact 95% interval"
     if any(item.is_paper for item in found.items):
-        yield "paper: the study's base, the paper's configuration; leader: first by validation in its run"
+        yield "paper: the study's base, in the place of the paper's recipe; leader: first by validation in its run"
     yield (
         "over seeds: Welch's t of the seeds' means, on these images; p Holm: its p-value, corrected for all "
         "comparisons on the same split; intervals are each comparison's own, not corrected"

@@ -182,12 +182,12 @@ def _resolve(name: Name, run: Run) -> tuple[str, int]:
 def _paper(name: Name, run: Run, confirmed: Mapping[str, Row]) -> str:
     if run.base_id is None:
         raise ResultsError(
-            f"'{name.given}': {name.run} has no plan file, so which configuration is the paper's is not known",
+            f"'{name.given}': {name.run} has no plan file, so which configuration is the study's base is not known",
             hint=f"name it by its config_id: {_listed(sorted(confirmed))}",
         )
     if run.base_id not in confirmed:
         raise ResultsError(
-            f"'{name.given}': the paper's configuration {run.base_id} was not confirmed",
+            f"'{name.given}': the study's base {run.base_id} was not confirmed",
             hint=f"gansearch confirm {name.run}; confirmed are {_listed(sorted(confirmed))}",
         )
     return run.base_id

@@ -83,7 +83,7 @@ class Finalist:
 
     Attributes:
         config_id: hash of the configuration.
-        is_paper: whether it is the study's base, the paper's configuration.
+        is_paper: whether it is the study's base.
         values: the searched parameters that act in it, by dotted name.
         rank: its place by validation, from 1; None where no seed completed.
         counts: how its confirm seeds ended.
@@ -91,7 +91,7 @@ class Finalist:
         test: test score; None where no completed seed has one.
         search_scores: validation score of each of its completed search trials, under the same protocol.
         to_leader: it less the leader; None for the leader and where no seed completed.
-        to_paper: it less the paper's configuration; None for that one, and where one of them has no score.
+        to_paper: it less the study's base; None for that one, and where one of them has no score.
     """
 
     config_id: str
@@ -176,5 +176,5 @@ class Funnel:
 
     @property
     def paper(self) -> Finalist | None:
-        """The paper's configuration; None where it was not confirmed, or the run has no plan file."""
+        """The study's base; None where it was not confirmed, or the run has no plan file."""
         return next((f for f in self.finalists if f.is_paper), None)

@@ -57,13 +57,13 @@ def _maximum(evidence: Evidence) -> Iterable[str]:
 def _paper(evidence: Evidence) -> Iterable[str]:
     paper = next((f for f in evidence.finalists if f.is_paper), None)
     if evidence.base is None:
-        yield "the run has no plan file: which configuration is the paper's is not known"
+        yield "the run has no plan file: which configuration is the study's base is not known"
     elif paper is None:
-        yield f"the paper's configuration {evidence.base.config_id} was not confirmed: nothing is compared with it"
+        yield f"the study's base {evidence.base.config_id} was not confirmed: nothing is compared with it"
     elif paper.valid is None:
-        yield "no confirm seed of the paper's configuration completed: nothing is compared with it"
+        yield "no confirm seed of the study's base completed: nothing is compared with it"
     elif paper.rank == 1:
-        yield "the paper's configuration leads: the search found none that validation puts before it"
+        yield "the study's base leads: the search found none that validation puts before it"
 
 
 def _lost(evidence: Evidence) -> Iterable[str]:

@@ -117,7 +117,7 @@ def settings(found: Funnel, f: Finalist) -> list[str]:
     """Return the searched values that differ from the paper's; all of them for the paper's and where it is unknown."""
     paper: Mapping[str, object] = {} if found.paper is None or f.is_paper else found.paper.values
     shown = [f"{name}={parameter_value(value)}" for name, value in f.values.items() if paper.get(name, NONE) != value]
-    return shown or ["as the paper's in all that is searched"]
+    return shown or ["as the base in all that is searched"]
 
 
 _DIFFERENCE = "Differences: the row's configuration less the one it is against, nats"
@@ -125,7 +125,7 @@ _DIFFERENCES = ("#", "configuration", "against", "on", "over seeds [95%]", "p", 
 
 
 def _differences(found: Funnel) -> Lines:
-    """Return one line a comparison and split: against the leader, then against the paper's configuration."""
+    """Return one line a comparison and split: against the leader, then against the study's base."""
     lines = []
     for f in found.finalists:
         against = [("leader", f.to_leader), ("paper", f.to_paper)]
@@ -180,7 +180,7 @@ def foot(found: Funnel) -> Iterable[str]:
     )
     yield "seeds: completed of all; bad seeds: share that collapsed, diverged or failed, with its exact 95% interval"
     if found.paper is not None:
-        yield "paper: the study's base, the paper's configuration; below the others: what differs from it"
+        yield "paper: the study's base, in the place of the paper's recipe; below the others: what differs from it"
     if len([f for f in found.finalists if f.valid is not None]) > 1:
         yield (
             "over seeds: Welch's t of the seeds' means, on these images; p Holm: its p-value, corrected for all "

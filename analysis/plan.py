@@ -60,7 +60,7 @@ def planned_executor(run: Location | str) -> str | None:
 
 
 def planned_base(run: Location | str) -> TrialConfig | None:
-    """Return the base of a run's study: the paper's configuration, with the study's overrides and budget.
+    """Return the base of a run's study: its own base, with the study's overrides and budget.
 
     Args:
         run: the run directory.

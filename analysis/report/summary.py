@@ -114,9 +114,9 @@ def _ties(funnel: Funnel) -> Iterable[str]:
 def _paper(funnel: Funnel) -> Iterable[str]:
     paper = funnel.leader.to_paper
     if funnel.leader.is_paper:
-        yield "It is the paper's own configuration: the search found none that validation puts before it."
+        yield "It is the study's base: the search found none that validation puts before it."
     elif paper is not None:
-        yield f"It scores {_against(paper)} the paper's configuration on validation images."
+        yield f"It scores {_against(paper)} the study's base on validation images."
 
 
 def _against(comparison: Comparison) -> str:

@@ -113,8 +113,8 @@ COMMANDS = (
     Command(
         name="confirm",
         help="train the finalists again and compare them",
-        description="Train the configurations that validation puts first, and the paper's beside them, from fresh\n"
-        "seeds, score them on the test set, and compare them. Confirm trials that ended stay.",
+        description="Train the configurations that validation puts first, and the study's base beside them, from\n"
+        "fresh seeds, score them on the test set, and compare them. Confirm trials that ended stay.",
         examples=("gansearch confirm runs/quickstart", "gansearch confirm runs/quickstart --top 2 --seeds 5"),
         add_arguments=_add_confirm,
         run=run_confirm,

@@ -1,4 +1,4 @@
-"""The confirm stage: finalists that validation chose and the paper's configuration, trained from fresh seeds."""
+"""The confirm stage: finalists that validation chose and the study's base, trained from fresh seeds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Finalists:
 
     Attributes:
         configs: the best of the search by validation, the best first, then the study's base where it is not
-            among them: the paper's configuration, for comparison.
+            among them: the study's base, for comparison.
         chosen: how many of them validation chose.
         completed: configurations with a completed search trial.
     """

@@ -86,7 +86,7 @@ def _examples(row: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 def four_finalists() -> list[dict[str, Any]]:
-    """Return the rows of a run: QUICK leads and SLOW is near it; the paper's configuration lost one seed of three.
+    """Return the rows of a run: QUICK leads and SLOW is near it; the study's base lost one seed of three.
 
     WIDE diverged always. On test the order is the reverse of that on validation, at both stages.
     """

@@ -88,7 +88,7 @@ def test_over_seeds_it_is_welchs_test_with_holms_correction(found: Compared) -> 
 
 
 def test_both_ways_of_comparing_give_what_finalists_gives(run: Path, found: Compared) -> None:
-    """Its family against the paper's configuration is the same two; the bootstrap draws by the same names."""
+    """Its family against the study's base is the same two; the bootstrap draws by the same names."""
     finalists = {f.config_id: f for f in funnel(run).finalists}
     for item, against in zip(found.items[1:], found.against, strict=True):
         expected = finalists[item.config_id].to_paper
@@ -254,7 +254,7 @@ def test_shares_of_bad_seeds_that_differ_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_what_was_chosen_by_its_score_is_told(run: Path, found: Compared) -> None:
-    """The paper's configuration was named beforehand; the leader, by whatever name, was not."""
+    """The study's base was named beforehand; the leader, by whatever name, was not."""
     assert _told(found, "compared here: B (the leader, the highest of 3 means), C (number 2 of 3); intervals")
     by_id = compare([f"{run}:paper", f"{run}:{QUICK.config_id}"])
     assert _told(by_id, "compared here: B (the leader, the highest of 3 means); intervals")

@@ -146,10 +146,10 @@ def test_the_papers_configuration_may_not_be_known_or_confirmed(tmp_path: Path) 
     rows = [*_seeds(SLOW, 10, (1.0, 2.0)), *_seeds(QUICK, 20, (3.0, 4.0))]
     unplanned = _run(tmp_path / "unplanned", rows, base=None)
     error = _refused([unplanned, f"{unplanned}:paper"])
-    assert "has no plan file, so which configuration is the paper's is not known" in error.message
+    assert "has no plan file, so which configuration is the study's base is not known" in error.message
     planned = _run(tmp_path / "planned", rows)
     error = _refused([planned, f"{planned}:paper"])
-    assert f"the paper's configuration {PAPER.config_id} was not confirmed" in error.message
+    assert f"the study's base {PAPER.config_id} was not confirmed" in error.message
     assert error.hint is not None
     assert error.hint.startswith(f"gansearch confirm {planned};")
 

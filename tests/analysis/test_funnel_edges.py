@@ -51,7 +51,7 @@ def test_one_finalist_alone(tmp_path: Path) -> None:
     found = _funnel(tmp_path, _seeds(PAPER, 10, (1.0, 2.0, 4.0)))
     assert (found.leader.to_leader, found.leader.to_paper, found.leader.tied) == (None, None, False)
     assert _told(found, "one configuration has a score")
-    assert _told(found, "the paper's configuration leads")
+    assert _told(found, "the study's base leads")
     assert "Differences" not in render(found, "text")
 
 
@@ -153,7 +153,7 @@ def test_a_configuration_of_which_nothing_has_ended(tmp_path: Path) -> None:
     assert (paper.rank, paper.valid, paper.to_leader) == (None, None, None)
     assert as_plain(found)["finalists"][1]["counts"]["bad_share"] is None
     assert _told(found, "none of 3 seeds completed (1 unfinished, 2 not run yet); it has no score and no rank")
-    assert _told(found, "no confirm seed of the paper's configuration completed")
+    assert _told(found, "no confirm seed of the study's base completed")
 
 
 def test_without_a_plan_the_papers_configuration_is_not_known(tmp_path: Path) -> None:
@@ -161,12 +161,12 @@ def test_without_a_plan_the_papers_configuration_is_not_known(tmp_path: Path) ->
     assert found.paper is None
     assert {f.to_paper for f in found.finalists} == {None}
     assert found.leader.values == {"momentum.lr_g": 0.7}  # what differs between the finalists
-    assert _told(found, "which configuration is the paper's is not known")
+    assert _told(found, "which configuration is the study's base is not known")
 
 
 def test_a_base_that_was_not_confirmed_is_told(tmp_path: Path) -> None:
     found = _funnel(tmp_path, _seeds(SLOW, 30, (9.0, 9.5)), _seeds(QUICK, 20, (1.0, 2.0)))
-    assert _told(found, f"the paper's configuration {PAPER.config_id} was not confirmed")
+    assert _told(found, f"the study's base {PAPER.config_id} was not confirmed")
 
 
 def test_other_test_images_are_not_compared(tmp_path: Path) -> None:

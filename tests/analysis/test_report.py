@@ -106,7 +106,7 @@ def test_the_summary_says_what_came_of_it_and_how_sure_that_is(page: str) -> Non
     assert f"The leader by validation is {QUICK.config_id}: 119.4 nats on validation images" in text
     assert f"Validation does not tell {SLOW.config_id} apart from it" in text
     assert "nats (95% interval of the difference" in text
-    assert "above the paper's configuration on validation images" in text
+    assert "above the study's base on validation images" in text
     assert "Search: 5 trials, 4 completed and 1 stopped early." in text
     assert "Confirm: 12 trials, 8 completed, 3 diverged and 1 failed." in text
     assert "0 of its 3 seeds collapsed, diverged or failed" in text
