@@ -96,10 +96,8 @@ ENDED = ("done", "stopped", "failed")
 
 
 def changes_of(config: TrialConfig, searched: Sequence[str]) -> str:
-    """Return a configuration's searched values in words, those of sections that act."""
-    active = config.to_dict()
-    names = [name for name in searched if name.partition(".")[0] in active]
-    return " ".join(f"{name}={_short(config.get(name))}" for name in names)
+    """Return a configuration's searched values in words, those that act."""
+    return " ".join(f"{name}={_short(config.get(name))}" for name in searched if config.acts(name))
 
 
 def _short(value: object) -> str:

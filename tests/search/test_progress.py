@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from gansearch import storage
+from gansearch.config import TrialConfig
 from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths
-from gansearch.search.progress import STALE_SECONDS, Best, Progress, duration, line, lines, read_progress
+from gansearch.search.progress import STALE_SECONDS, Best, Progress, changes_of, duration, line, lines, read_progress
 
 BEST = Best(value=121.26, config_id="0123456789ab", epoch=7, changes="adam.lr_g=0.001 algorithm.k=2")
 SAID = Progress(
@@ -134,3 +135,9 @@ def test_line_says_it_in_one() -> None:
 )
 def test_duration_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_the_best_trials_values_are_those_that_act() -> None:
+    config = TrialConfig().replace({"update.rule": "adam", "discriminator.activation": "relu", "adam.lr_g": 0.0003})
+    searched = ("update.rule", "adam.lr_g", "momentum.lr_g", "discriminator.activation", "discriminator.pieces")
+    assert changes_of(config, searched) == "update.rule=adam adam.lr_g=0.0003 discriminator.activation=relu"
