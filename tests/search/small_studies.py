@@ -142,7 +142,7 @@ class Sweeping:
         """What it wrote to stderr so far."""
         return self._err.read_text()
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 90) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 180) -> None:
         """Wait until the condition holds; fail when the process ends or the time is over."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -158,7 +158,7 @@ class Sweeping:
         """Send a signal to the whole group, as a terminal does, or to the driver alone."""
         (os.killpg if to_group else os.kill)(self.process.pid, number)
 
-    def end(self, seconds: float = 60) -> int:
+    def end(self, seconds: float = 120) -> int:
         """Wait for the end; return the exit code."""
         return self.process.wait(seconds)
 
@@ -198,7 +198,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int], seconds: float = 20) -> bool:
+def gone(pids: list[int], seconds: float = 60) -> bool:
     """Wait for the processes to end; return whether they did."""
     deadline = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < deadline:

@@ -130,7 +130,7 @@ class _Napper:
         """Do nothing."""
 
 
-def _free(seconds: float = 20) -> float:
+def _free(seconds: float = 60) -> float:
     """Return the free processors, once they no longer change."""
     import time
 
