@@ -230,7 +230,9 @@ def _leader_notes(stage: str, leader: Candidate, planned: int | None) -> Iterabl
     elif not counts.all_completed:
         yield f"{counts.completed} of {counts.seeds} seeds completed{lost}; the mean is over those"
     if counts.collapsed:
-        yield f"{counts.collapsed} of {counts.completed} completed seeds collapsed; the mean includes them"
+        some = f"{counts.collapsed} of {counts.completed} completed seeds collapsed; the mean includes them"
+        both = counts.collapsed < counts.completed
+        yield f"{some}, and intervals over scores of two kinds cover less than they say" if both else some
     yield from edge_note(leader.sigma_at_edge, counts.completed)
 
 

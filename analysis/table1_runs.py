@@ -163,7 +163,7 @@ def _chosen(ranked: int) -> Iterable[str]:
     if ranked > 1:
         yield (
             f"chosen by validation as the highest of {ranked} means: as estimates for other seeds its scores flatter "
-            "it by that maximum, on test too, which is of the same models"
+            "it by that maximum, on test too, which is of the same models, and so does its share of bad seeds"
         )
 
 
