@@ -63,7 +63,8 @@ def test_a_file_is_written_read_listed_and_removed(folder: storage.Location) -> 
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_of_one_version(store: ObjectStore) -> None:
-    place, over = location(f"{store.uri}/replaced"), threading.Event()
+    """The writer waits for a reader, for one that replaces it faster than anybody reads is refused."""
+    place, over, reading = location(f"{store.uri}/replaced"), threading.Event(), threading.Event()
 
     def content(number: int) -> bytes:
         return bytes([97 + number % 26]) * (10 + 50 * number)
@@ -72,6 +73,8 @@ def test_a_file_that_is_replaced_while_it_is_read_is_of_one_version(store: Objec
 
     def replace() -> None:
         for number in itertools.count(1):
+            reading.wait()
+            reading.clear()
             if over.is_set():
                 return
             storage.write_bytes(place, content(number))
@@ -79,9 +82,13 @@ def test_a_file_that_is_replaced_while_it_is_read_is_of_one_version(store: Objec
     writer = threading.Thread(target=replace)
     writer.start()
     try:
-        found = {place.read_bytes() for _ in range(60)}
+        found = set()
+        for _ in range(60):
+            reading.set()
+            found.add(place.read_bytes())
     finally:
         over.set()
+        reading.set()
         writer.join()
     assert all(one == content((len(one) - 10) // 50) for one in found)
     assert len(found) > 1
