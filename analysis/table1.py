@@ -84,7 +84,7 @@ def _check_columns(found: Sequence[Confirmed]) -> None:
     for one, other in itertools.combinations(found, 2):
         if one.dataset != other.dataset:
             continue
-        if one.folds != other.folds:
+        if (one.folds, one.planned_folds) != (other.folds, other.planned_folds):
             raise ResultsError(
                 f"the column {reference.column_name(one.dataset)} would mix folds: {one.label} was scored on "
                 f"{_folds(one)}, {other.label} on {_folds(other)}",
@@ -101,7 +101,8 @@ def _check_columns(found: Sequence[Confirmed]) -> None:
 
 
 def _folds(of: Confirmed) -> str:
-    return f"fold{'s' if len(of.folds) > 1 else ''} {', '.join(map(str, of.folds))}"
+    known = f"fold{'s' if len(of.folds) > 1 else ''} {', '.join(map(str, of.folds))}"
+    return known if of.planned_folds <= len(of.folds) else f"{known} of {of.planned_folds}"
 
 
 def _descriptions(found: Sequence[Confirmed]) -> dict[str, str]:

@@ -55,6 +55,7 @@ class Confirmed:
         dataset: name of its data set.
         digests: digest of each split of it, of its first fold; None where the rows do not say.
         folds: the folds that it was scored on.
+        planned_folds: how many folds each seed is to be trained on.
         rows: its confirmed configuration under each protocol.
         protocols: the protocols by id, in the order of the rows.
         evaluations: the test evaluations in its ledger; None without one.
@@ -69,6 +70,7 @@ class Confirmed:
     dataset: str
     digests: Mapping[str, str | None]
     folds: tuple[int, ...]
+    planned_folds: int
     rows: tuple[TableRow, ...]
     protocols: Mapping[str, Protocol]
     evaluations: frozenset[Key] | None
@@ -148,6 +150,7 @@ def confirmed(run: Location | str, label: str, *, skip_damaged: bool = False) ->
         dataset=dataset,
         digests=digests,
         folds=tuple(sorted({row["fold"] for row in rows})),
+        planned_folds=planned.folds,
         rows=tuple(scored[p] for p in order),
         protocols={p: protocols[p] for p in order},
         evaluations=made,

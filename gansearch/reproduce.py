@@ -270,20 +270,25 @@ def judge(plan: Plan, row: Row, out: Location) -> Reproduction:
 def _another_bad(plan: Plan, row: Row) -> tuple[bool | None, str]:
     """Judge a trial that collapsed or diverged.
 
-    Where none of the file's n seeds did, Fisher's exact test of 1 of 1 against 0 of n has p = 1 / (n + 1).
+    Fisher's exact test of 1 of 1 against b of n has p = (b + 1) / (n + 1). Where no seed of the file did, it is not
+    called another draw of the same, however few they are.
     """
     did = "collapsed" if row["status"] in (schema.COMPLETE, schema.COLLAPSED) else "diverged"
     seeds = len(plan.scores) + plan.bad
-    if plan.bad:
-        return True, f"it {did}, and {plan.bad} of the file's {seeds} seeds collapsed or diverged too"
-    if (p := 1 / (seeds + 1)) >= _SIGNIFICANT:
-        told = f"that may be chance (p = {p:.2f}): reproduce another seed"
-        return None, f"it {did}, and none of the file's {seeds} seed{'s' if seeds > 1 else ''} did; {told}"
-    return False, f"it {did}, and none of the file's {seeds} seeds did"
+    p = (plan.bad + 1) / (seeds + 1)
+    told = (
+        f"it {did}, and {plan.bad or 'none'} of the file's {seeds} seed{'s' if seeds > 1 else ''} collapsed or diverged"
+    )
+    if p < _SIGNIFICANT:
+        return False, f"{told} (p = {p:.2g})"
+    return (True, f"{told} too") if plan.bad else (None, f"{told}; that may be chance (p = {p:.2f})")
 
 
 def _another_healthy(plan: Plan, score: float, interval: Interval | None) -> tuple[bool | None, str]:
-    """Judge a trial that neither collapsed nor diverged."""
+    """Judge a trial that neither collapsed nor diverged, as `_another_bad` does, then by its score."""
+    seeds = len(plan.scores) + plan.bad
+    if (p := (len(plan.scores) + 1) / (seeds + 1)) < _SIGNIFICANT:
+        return False, f"it went well, and {plan.bad} of the file's {seeds} seeds collapsed or diverged (p = {p:.2g})"
     if interval is None:
         few = "one of the file's seeds" if plan.scores else "none of the file's seeds"
         return None, f"{few} neither collapsed nor diverged, and a prediction interval takes two or more"

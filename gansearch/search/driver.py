@@ -28,7 +28,7 @@ from gansearch.search.packed import run_packed
 from gansearch.search.pairings import PAUSING, POPULATION
 from gansearch.search.population import Population
 from gansearch.search.progress import ENDED, Best, Progress, changes_of
-from gansearch.search.proposals import Listed, make_strategy, row_outcome
+from gansearch.search.proposals import Listed, make_strategy, row_outcome, value_epoch
 from gansearch.search.ray_tune import run_trials
 from gansearch.search.rungs import REBUILT, Course, KeyedScheduler, courses
 from gansearch.search.schedulers import make_scheduler
@@ -370,7 +370,12 @@ def _best(study: Study, tried: Sequence[history.Tried]) -> Best | None:
     if not found:
         return None
     value, row = max(found, key=lambda pair: pair[0])
-    return Best(value=value, config_id=row["config_id"], epoch=row["epochs"], changes=_changes(study, row))
+    return Best(
+        value=value,
+        config_id=row["config_id"],
+        epoch=value_epoch(row, row["cfg_score_at"]),
+        changes=_changes(study, row),
+    )
 
 
 def _changes(study: Study, row: Row) -> str:

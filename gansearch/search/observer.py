@@ -20,6 +20,7 @@ from gansearch.recorder import Recorder
 from gansearch.rows import Row, draft_row, final_rows
 from gansearch.search import tune_memory
 from gansearch.search.progress import Best, Progress, changes_of
+from gansearch.search.proposals import value_epoch
 from gansearch.search.searchers import METRIC, SPEC
 from gansearch.spec import TrialSpec
 
@@ -111,10 +112,10 @@ class Observer(tune.Callback):
         self._values.pop(trial.trial_id, None)
         if value is not None:
             config_id = spec.config.config_id
-            changes = changes_of(spec.config.at_epoch(draft["epochs"]), self._searched)
-            self._values[trial.trial_id] = Best(
-                value=value, config_id=config_id, epoch=draft["epochs"], changes=changes
-            )
+            epoch = value_epoch(draft, spec.config.score.at)
+            # What trained that epoch: changes after it came too late.
+            changes = changes_of(spec.config.at_epoch(max(epoch - 1, 0)), self._searched)
+            self._values[trial.trial_id] = Best(value=value, config_id=config_id, epoch=epoch, changes=changes)
         best = max(self._values.values(), key=lambda known: known.value, default=None)
         if best != self.progress.best:
             self.progress = dataclasses.replace(self.progress, best=best)

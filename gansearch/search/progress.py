@@ -31,7 +31,7 @@ class Best:
     Attributes:
         value: log-likelihood under the report protocol, in nats.
         config_id: its configuration.
-        epoch: epochs its trial had done.
+        epoch: epochs its trial had done at the report that the value is of.
         changes: the searched parameters' values, as `name=value` text.
     """
 

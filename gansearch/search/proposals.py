@@ -139,6 +139,12 @@ def row_outcome(rows: Sequence[Mapping[str, Any]]) -> Outcome:
     )
 
 
+def value_epoch(row: Mapping[str, Any], score_at: str) -> int:
+    """Return the epoch of the report that a trial's value is of, from its row or draft and its `score.at`."""
+    epoch = row.get("report_epoch") if score_at == "best" else None
+    return int(row["epochs"] if epoch is None else epoch)
+
+
 def _scores_best(row: Mapping[str, Any]) -> bool:
     return bool(row["cfg_score_at"] == "best")
 

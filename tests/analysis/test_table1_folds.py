@@ -14,6 +14,7 @@ from analysis.plan import planned_folds
 from analysis.table1 import Score, Table1, TableRow, table1
 from analysis.table1_cells import columns, foot, sections
 from gansearch import schema
+from gansearch.errors import ResultsError
 from gansearch.paths import RunPaths
 from gansearch.yaml_files import dump_yaml
 from tests.analysis.rows import FULL, config, trial_row, write_run
@@ -110,6 +111,20 @@ def test_a_single_fold_that_is_left_is_no_mean_over_seeds(tmp_path: Path) -> Non
     lost = [(s, fold) for s in (1, 2, 3) for fold in range(1, FOLDS)]
     _, score = _row(table1([_run(tmp_path / "run", (0.0,) * FOLDS, seeds=3, lost=lost)]), "run")
     assert (score.folds, score.se_seeds, score.se_folds, score.interval) == ((0,), None, None, None)
+
+
+def test_a_run_that_has_one_of_five_folds_so_far_is_not_held_against_one_of_a_fold(tmp_path: Path) -> None:
+    begun, single = (_run(tmp_path / name, (0.0,) * FOLDS, seed=s) for name, s in (("begun", 1), ("single", 2)))
+    for run in (begun, single):
+        for table in ("trials", "test_evaluations"):
+            for part in RunPaths(run).table(table).iterdir():
+                if "-confirm-" in part.name and "-confirm-0" not in part.name:
+                    part.unlink()
+    RunPaths(single).plan.write_text(
+        dump_yaml({"study": {"confirm": {"seeds": 1, "folds": "first"}}}), encoding="utf-8"
+    )
+    with pytest.raises(ResultsError, match="begun was scored on fold 0 of 5, single on fold 0"):
+        table1([begun, single])
 
 
 def test_a_fold_that_lost_seeds_is_told(tmp_path: Path) -> None:

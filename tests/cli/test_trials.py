@@ -266,9 +266,17 @@ def test_a_trial_of_a_pack_is_another_draw(best: Path, gansearch: Gansearch) -> 
     [
         (1, 3, {"collapsed": True}, True, "it collapsed, and 1 of the file's 4 seeds collapsed or diverged too"),
         (1, 3, {"status": "DIVERGED", "valid_ll_mean": None}, True, "it diverged, and 1 of the file's 4"),
-        (0, 5, {"collapsed": True}, None, "none of the file's 5 seeds did; that may be chance (p = 0.17)"),
+        (
+            0,
+            5,
+            {"collapsed": True},
+            None,
+            "none of the file's 5 seeds collapsed or diverged; that may be chance (p = 0.17)",
+        ),
         (0, 19, {"collapsed": True}, None, "(p = 0.05)"),
         (0, 20, {"status": "DIVERGED", "valid_ll_mean": None}, False, "it diverged, and none of the file's 20 seeds"),
+        (1, 60, {"collapsed": True}, False, "1 of the file's 61 seeds collapsed or diverged (p = 0.032)"),
+        (40, 1, {}, False, "it went well, and 40 of the file's 41 seeds collapsed or diverged (p = 0.048)"),
         (2, 1, {}, None, "one of the file's seeds neither collapsed nor diverged"),
         (0, 3, {"status": "FAILED", "error": "no memory", "valid_ll_mean": None}, False, "ended as FAILED: no memory"),
     ],
@@ -339,7 +347,7 @@ def test_elsewhere_a_trial_is_held_against_the_seeds_of_the_file(best: Path, gan
     code, out, err = gansearch("reproduce", _edited(best, _elsewhere))
     assert code == 1
     assert out.startswith("verdict: undecided whether another draw of the same configuration\n")
-    assert "it collapsed, and none of the file's 3 seeds did; that may be chance (p = 0.25)" in out
+    assert "none of the file's 3 seeds collapsed or diverged; that may be chance (p = 0.25)" in out
     assert "note: another environment: device_name was Another processor, is " in err
     assert "note: another environment: torch was 2.0.0, is " in err
 

@@ -46,9 +46,16 @@ class Stage:
         self.observer.on_trial_start(0, [], trial)
         return trial
 
-    def report(self, trial: TuneTrial, epoch: int, value: float | None, status: str | None = None) -> None:
+    def report(
+        self,
+        trial: TuneTrial,
+        epoch: int,
+        value: float | None,
+        status: str | None = None,
+        report_epoch: int | None = None,
+    ) -> None:
         spec = search_spec(FOUND, Proposal(number=1, point=FOUND.space.sample(int(trial.trial_id[1:]), 5)), 0)
-        draft = draft_row(spec, DIGESTS) | {"epochs": epoch, "report_ll_mean": value}
+        draft = draft_row(spec, DIGESTS) | {"epochs": epoch, "report_ll_mean": value, "report_epoch": report_epoch}
         result: dict[str, Any] = {"draft": [draft], "epoch": epoch, "done": status is not None}
         result |= {} if value is None else {METRIC: value}
         result |= {} if status is None else {"status": status}

@@ -100,6 +100,14 @@ def test_best_is_the_highest_value_with_its_searched_parameters(stage: Stage) ->
     assert best.changes == f"adam.lr_g={point['adam.lr_g']:.4g} algorithm.k={point['algorithm.k']}"
 
 
+def test_bests_epoch_is_that_of_its_value(stage: Stage) -> None:
+    trial = stage.start(1)
+    stage.report(trial, 5, -3.0, report_epoch=2)
+    best = stage.observer.progress.best
+    assert best is not None
+    assert (best.value, best.epoch) == (-3.0, 2)
+
+
 def test_best_falls_with_its_trials_value_and_goes_with_a_trial_that_diverged(stage: Stage) -> None:
     def best() -> float | None:
         found = stage.observer.progress.best
