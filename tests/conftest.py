@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import jaxtyping
 import pytest
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 # Before anything imports the core: its annotations are checked at every call, shapes included.
 jaxtyping.install_import_hook("gansearch.core", "beartype.beartype")
+# An example that is slow on a busy machine is no wrong one.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session", autouse=True)
