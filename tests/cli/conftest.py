@@ -6,9 +6,11 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from analysis.best import best_document
 from gansearch import storage
 from gansearch.cli import main
 from gansearch.config import TrialConfig
@@ -20,6 +22,7 @@ from gansearch.recorder import Recorder
 from gansearch.search.progress import Progress
 from gansearch.spec import TrialSpec
 from gansearch.trial import run
+from gansearch.yaml_files import dump_yaml, load_yaml
 
 FULL = Protocol(name="small", num_samples=230, sigma_points=9)
 PUBLISHED = Protocol(name="smaller", num_samples=210, sigma_points=5, refine=False)
@@ -102,3 +105,21 @@ def gansearch(capsys: pytest.CaptureFixture[str]) -> Gansearch:
         return code, out, err
 
     return call
+
+
+@pytest.fixture
+def best(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the run's best.yaml in a folder of its own, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "best.yaml"
+    path.write_text(dump_yaml(best_document(place.run)), encoding="utf-8")
+    return path
+
+
+def edited(best: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    """Write a file in which something of best.yaml differs."""
+    document = load_yaml(best)
+    edit(document)
+    path = best.with_name("edited.yaml")
+    path.write_text(dump_yaml(document), encoding="utf-8")
+    return path
