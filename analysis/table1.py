@@ -161,10 +161,9 @@ def _compared(column: str, rows: Sequence[TableRow]) -> dict[str, Score]:
     """
     scores = {str(row.run): row.scores[column] for row in rows}
     lacking = {run for run, score in scores.items() if score.folds and len(score.folds) < score.planned_folds}
-    partial = {str(row.run): row.counts is not None and not row.counts.all_completed for row in rows}
-    lost = {str(row.run): row.counts is not None and row.counts.lost > 0 for row in rows}
-    partial, lost = ({run: found[run] or run in lacking for run in scores} for found in (partial, lost))
-    leader = min(scores, key=lambda run: (partial[run], -(scores[run].valid_mean or 0.0), run))
+    partial = lacking | {str(row.run) for row in rows if row.counts is not None and not row.counts.all_completed}
+    lost = lacking | {str(row.run) for row in rows if row.counts is not None and row.counts.lost > 0}
+    leader = min(scores, key=lambda run: (run in partial, -(scores[run].valid_mean or 0.0), run))
     others = [run for run in scores if run != leader]
     contrasts = {
         split: _contrasts(scores[leader], [scores[run] for run in others], split) for split in ("valid", "test")
@@ -173,7 +172,7 @@ def _compared(column: str, rows: Sequence[TableRow]) -> dict[str, Score]:
     for i, run in enumerate(others):
         to_leader = ToLeader(
             leader=leader,
-            over_survivors=lost[run] or lost[leader],
+            over_survivors=run in lost or leader in lost,
             valid=contrasts["valid"][i],
             test=contrasts["test"][i],
         )

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.best import best_document, choice_of
+from analysis.flags import configuration_flags
 from analysis.statistics import mean, share_interval, standard_error
 from gansearch import schema
 from gansearch.config_files import load_config_file
@@ -86,6 +87,24 @@ def test_the_leader_is_above_180_nats_on_test() -> None:
     rows = _confirmed(choice_of(STUDIES / "mnist").leader.config_id)
     assert mean(rows.test_ll_mean.tolist()) > 180
     assert not set(rows.seed) & set(_curves("mnist", "search").seed)  # fresh seeds
+
+
+def test_the_reasons_to_doubt_on_the_page_are_the_flags_of_the_tables() -> None:
+    text = " ".join(_sections()["How far it came"].split())
+    base = read_plan(STUDIES / "mnist").study.base.config_id
+    told = {}
+    for config_id in (choice_of(STUDIES / "mnist").leader.config_id, base):
+        rows = [{str(name): value for name, value in row.items()} for row in _confirmed(config_id).to_dict("records")]
+        flags = configuration_flags(rows, None)
+        told[config_id] = {flag.name: flag.text for flag in flags}
+    leader, recipe = told.values()
+    assert set(leader) == {"shrunken"}
+    assert leader["shrunken"].startswith("1 of 5 seeds")
+    assert "0.93 times as much" in leader["shrunken"]
+    assert "one of the leader's five seeds vary 0.93 times as much" in text
+    assert set(recipe) == {"shrunken", "less-diverse"}
+    assert all(flag.startswith("4 of 5 seeds") for flag in recipe.values())
+    assert "four of the recipe's five seeds vary less than the data too, and four cover less" in text
 
 
 def test_the_shipped_best_is_what_the_run_says() -> None:

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import itertools
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from gansearch import config, parsing
@@ -173,7 +173,7 @@ class Space:
         for p in self.parameters:  # those that conditions stand on come first
             parents = {parent for parent, _ in p.when}
             whens[p.name] = parents.union(*(whens[parent] for parent in parents))
-        chosen = [p.name for p in self.parameters if p.name in names or f"{p.name.partition('.')[0]}." in names]
+        chosen = [p.name for p in self.parameters if is_among(p.name, names)]
         pairs = [{a, b} | whens[a] | whens[b] for a, b in itertools.combinations(chosen, 2)]
         for varied in (*pairs, {*chosen, *itertools.chain.from_iterable(whens.values())}):
             values = {p.name: self.values_of(p.name)[: None if p.name in varied else 1] for p in self.parameters}
@@ -287,6 +287,11 @@ class Space:
             return
         for value in values[p.name]:
             yield from self._walk(i + 1, {**point, p.name: value}, values)
+
+
+def is_among(name: str, names: Container[str]) -> bool:
+    """Return whether a parameter, or its section, such as `pretraining.`, is among these names."""
+    return name in names or f"{name.partition('.')[0]}." in names
 
 
 def _flat(trial_config: TrialConfig) -> dict[str, object]:

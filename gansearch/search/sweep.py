@@ -38,6 +38,7 @@ from gansearch.search.plan_files import (
 )
 from gansearch.search.progress import Progress
 from gansearch.search.run_directory import check_run_directory
+from gansearch.search.space import is_among
 from gansearch.search.strategies import RESUMED
 from gansearch.search.study import Study, load_study
 from gansearch.search.versions import check_versions
@@ -250,8 +251,7 @@ def check_study_fits(study: Study) -> None:
         try:
             check_fits(config, info)
         except UserError as error:
-            varied = {name for name in point if name in SIZES or f"{name.partition('.')[0]}." in SIZES}
-            sizes = ", ".join(f"{name} {show(value)}" for name, value in point.items() if name in varied)
+            sizes = ", ".join(f"{name} {show(value)}" for name, value in point.items() if is_among(name, SIZES))
             raise type(error)(f"where the space has {sizes}: {error.message}", hint=error.hint) from None
 
 
